@@ -1,0 +1,44 @@
+"""Frames on the Unix socket between the control process and its workers: length-prefixed msgpack, versioned."""
+
+import msgspec
+
+__all__ = ["MAX_FRAME_BYTES", "PROTOCOL_VERSION", "Drain", "Frame", "Hello", "ReportFrame", "SnapshotFrame", "Welcome"]
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """A worker's first frame."""
+
+    protocol: int
+    slot: str
+    pid: int
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    """The control process's first frame: what a worker needs besides snapshots."""
+
+    protocol: int
+    control_pid: int
+
+
+class SnapshotFrame(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The newest snapshot of one system."""
+
+    system: str
+    payload: msgspec.Raw
+
+
+class ReportFrame(msgspec.Struct, frozen=True, tag="report"):
+    """One system's report from one worker."""
+
+    system: str
+    payload: msgspec.Raw
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Ask a worker to stop accepting and finish."""
+
+
+Frame = Hello | Welcome | SnapshotFrame | ReportFrame | Drain

@@ -1,0 +1,1 @@
+"""The words every part of Seawall shares; pure values, no I/O."""

@@ -1,0 +1,98 @@
+"""What a system must offer to be run: an engine for the data plane and a controller for the control plane."""
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from seawall.core.access import Access
+from seawall.core.clock import Clock
+from seawall.core.instruments import Instrument, Sample
+from seawall.core.snapshot import Report, Snapshot
+
+__all__ = ["Controller", "ControllerContext", "Engine", "EngineContext", "System", "WorkerId"]
+
+WorkerId = tuple[str, int]
+"""A worker in one life: (slot name such as `worker-0`, process id)."""
+
+
+class Engine(Protocol):
+    """The deciding half: pure and synchronous."""
+
+    def apply(self, snapshot: Any) -> None:
+        """Swap in a newer snapshot; keep local counters of whatever still exists."""
+        ...
+
+    def report(self, *, full: bool) -> Report | None:
+        """Return what changed since the last call, or everything when `full`; None when there is nothing to say."""
+        ...
+
+
+class Controller(Protocol):
+    """The learning half: async, in the control process; the only place where a loop runs."""
+
+    async def start(self) -> None:
+        """Load what the store holds, publish the first snapshot, start the loops."""
+        ...
+
+    async def stop(self) -> None:
+        """End the loops and flush."""
+        ...
+
+    async def reconfigure(self, settings: Any) -> None:
+        """Take a validated settings section; raise before anything changes when it cannot be provisioned."""
+        ...
+
+    def on_report(self, worker: WorkerId, report: Any) -> None:
+        """Take one worker's report; never blocks."""
+        ...
+
+    def on_worker_gone(self, worker: WorkerId) -> None:
+        """Forget a worker's gauges; its counts stay in the totals."""
+        ...
+
+    def samples(self) -> Iterable[Sample]:
+        """Yield every series for a scrape."""
+        ...
+
+    def health(self) -> dict[str, str]:
+        """Return findings that an operator should see; empty when all is well."""
+        ...
+
+
+class EngineContext(msgspec.Struct, frozen=True):
+    """What an engine may use besides its snapshot."""
+
+    clock: Clock
+    rng: random.Random
+
+
+class ControllerContext(msgspec.Struct, frozen=True):
+    """What a controller may use.
+
+    Attributes:
+        settings: the system's own settings section.
+        store: the shared state store (`seawall.state.StateStore`).
+        publish: hand a snapshot to every worker; the newest wins.
+    """
+
+    settings: Any
+    store: Any
+    clock: Clock
+    rng: random.Random
+    publish: Callable[[Snapshot], None]
+
+
+class System(msgspec.Struct, frozen=True):
+    """The descriptor that wires a system together; `name` is also its section in `seawall.toml`."""
+
+    name: str
+    settings: type[Any]
+    snapshot: type[Snapshot]
+    report: type[Report]
+    engine: Callable[[EngineContext], Engine]
+    controller: Callable[[ControllerContext], Controller]
+    instruments: tuple[Instrument, ...]
+    routes: Callable[[Any, Access], Any] | None = None
+    """Build a `fastapi.APIRouter` over (controller, access); imported only where the admin API runs."""

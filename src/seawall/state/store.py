@@ -1,0 +1,72 @@
+"""The contract that every state backend keeps."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from seawall.state.script import Script, ScriptValue
+
+__all__ = ["Change", "Entry", "StateStore"]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A key and its value, as `scan` yields them."""
+
+    key: str
+    value: bytes
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change under a watched prefix; `value` is None when the key went away (deleted or expired).
+
+    A change with an empty key means that changes may have been missed (a reconnect): scan again.
+    """
+
+    key: str
+    value: bytes | None
+
+
+class StateStore(Protocol):
+    """Shared state: small values, atomic transitions, change notices.
+
+    Keys are `/`-separated ASCII, at most 512 bytes; values at most 1 MiB. Every call has a time budget and raises
+    `StateTimeoutError` past it, `StateUnavailableError` while the breaker is open. Safe to call concurrently.
+    """
+
+    @property
+    def url(self) -> str:
+        """The backend's URL with secrets removed."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value, or None when absent or expired."""
+        ...
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        """Set a value; `ttl` in seconds, None keeps it for good."""
+        ...
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key; return whether it was there."""
+        ...
+
+    def scan(self, prefix: str) -> AsyncIterator[Entry]:
+        """Yield every live entry under the prefix, in key order."""
+        ...
+
+    def watch(self, prefix: str) -> AsyncIterator[Change]:
+        """Yield changes under the prefix from now on, from every process that shares the store, within 1 s."""
+        ...
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[ScriptValue]) -> ScriptValue:
+        """Run a named atomic transition over the given keys."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise when the store cannot be reached."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; pending calls fail."""
+        ...

@@ -1,0 +1,1 @@
+"""The systems; independent of one another, each with the same inner shape."""

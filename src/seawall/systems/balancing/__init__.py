@@ -1,0 +1,1 @@
+"""Load balancing: pools, strategies, health, ejection, the registry of instances."""
