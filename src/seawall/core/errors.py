@@ -2,6 +2,9 @@
 
 __all__ = [
     "ConfigurationError",
+    "ConflictError",
+    "InvalidError",
+    "NotFoundError",
     "SeawallError",
     "StateCorruptError",
     "StateError",
@@ -40,6 +43,24 @@ class ConfigurationError(SeawallError):
 
     def __str__(self) -> str:
         return "\n".join((super().__str__(), *(f"  - {problem}" for problem in self.problems)))
+
+
+class NotFoundError(SeawallError):
+    """What an operator named does not exist; the admin API answers 404."""
+
+    code = "not-found"
+
+
+class ConflictError(SeawallError):
+    """A change is at odds with what exists; the admin API answers 409."""
+
+    code = "conflict"
+
+
+class InvalidError(SeawallError):
+    """A change is understood but not acceptable; the admin API answers 422."""
+
+    code = "invalid"
 
 
 class StateError(SeawallError):
