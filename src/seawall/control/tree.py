@@ -1,0 +1,60 @@
+"""The whole configuration as one tree: the sections of the gateway and those of every system."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from seawall.config.address import ListenAddress, parse_listen
+from seawall.config.admin import AdminSettings
+from seawall.config.control import ControlSettings
+from seawall.config.gateway import GatewaySettings
+from seawall.config.section import Path, Section, refusal, setting
+from seawall.config.state import StateSettings
+from seawall.systems.balancing.settings import BalancingSettings
+
+__all__ = ["Settings"]
+
+_ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
+
+
+class Settings(Section):
+    """Everything that `seawall.toml`, the environment and the command line can set."""
+
+    gateway: GatewaySettings = setting(
+        GatewaySettings(), "How the HTTP data plane listens and what it takes from clients."
+    )
+    admin: AdminSettings = setting(AdminSettings(), "Where the admin API listens and who may ask it.")
+    state: StateSettings = setting(StateSettings(), "Where shared truth is kept.")
+    control: ControlSettings = setting(ControlSettings(), "How the control process and its workers keep in touch.")
+    balancing: BalancingSettings = setting(BalancingSettings(), "Pools of instances, and the routes to them.")
+
+    @model_validator(mode="after")
+    def _refuse_impossible(self) -> Self:
+        findings: list[tuple[Path, str]] = []
+        if self.admin.enabled and _collide(parse_listen(self.gateway.listen), parse_listen(self.admin.listen)):
+            findings.append(
+                (
+                    ("admin", "listen"),
+                    f'"{self.admin.listen}" is taken by gateway.listen = "{self.gateway.listen}"; change one',
+                )
+            )
+        if len(self.balancing.pools) > 1 and not self.balancing.routes:
+            names = ", ".join(self.balancing.pools)
+            findings.append(
+                (
+                    ("balancing", "routes"),
+                    f"no route chooses among the {len(self.balancing.pools)} pools ({names}); add [[balancing.routes]]",
+                )
+            )
+        if findings:
+            raise refusal(findings)
+        return self
+
+
+def _collide(one: ListenAddress, other: ListenAddress) -> bool:
+    """Tell whether two sockets cannot be bound at the same time; port 0 never collides."""
+    if one.path or other.path:
+        return one.path == other.path
+    if one.port != other.port or one.port == 0:
+        return False
+    return one.host == other.host or bool(_ANY_ADDRESS & {one.host, other.host})
