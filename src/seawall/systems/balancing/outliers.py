@@ -1,7 +1,7 @@
 """Passive outlier detection: the traffic itself tells which instance is broken; pure, over counts and a given time.
 
-The rules are those of Envoy's outlier detection: consecutive gateway errors, and success rates that deviate from the pool's by more
-than a number of standard deviations; each further ejection lasts longer; never more than a share of the pool is out.
+The rules follow Envoy's outlier detection: consecutive gateway errors, and error rates that lie a number of standard
+deviations above those of the others; each further ejection lasts longer; never more than a share of the pool is out.
 """
 
 import math
@@ -15,8 +15,8 @@ EjectionReason = str
 """`consecutive-errors` or `error-rate`."""
 
 _MIN_EXCESS = 0.05
-"""An error rate within this of the pool's mean is never an outlier: among perfect peers one error in a thousand deviates by many
-standard deviations and means nothing."""
+"""An error rate within this of the others' mean is never an outlier: among perfect peers one error in a thousand lies
+many standard deviations out and means nothing."""
 _MEMORY = 600.0
 """Seconds that the history of an instance which left is kept for its return."""
 
@@ -88,7 +88,10 @@ class _Track:
 
 
 class OutlierDetector:
-    """Judge the instances of one pool. Not safe to call concurrently; `observe` is O(1), `step` O(ejected) between intervals."""
+    """Judge the instances of one pool.
+
+    Not safe to call concurrently; `observe` is O(1), `step` O(ejected), and O(instances) once an interval.
+    """
 
     def __init__(self, policy: OutlierPolicy, members: Iterable[str] = (), *, now: float = 0.0) -> None:
         self._policy = policy
@@ -103,6 +106,10 @@ class OutlierDetector:
     def ejected(self) -> dict[str, float]:
         """Return the members that are out, with the monotonic second at which each returns."""
         return {instance_id: track.until for instance_id, track in self._ejected.items() if track.left_at < 0.0}
+
+    def is_ejected(self, instance_id: str) -> bool:
+        """Return whether an instance is out."""
+        return instance_id in self._ejected
 
     def set_policy(self, policy: OutlierPolicy) -> None:
         """Use other limits from now on; ejections under way keep their end unless detection is turned off."""
@@ -160,7 +167,7 @@ class OutlierDetector:
             self._suspects[instance_id] = None
 
     def step(self, now: float) -> list[OutlierChange]:
-        """Return who comes back and who goes out at this moment; call it after each batch of reports and when time passes."""
+        """Return who comes back and who goes out now; call it after each batch of reports and when time passes."""
         changes: list[OutlierChange] = []
         self._return_served(now, changes)
         if not self._policy.enabled:
@@ -206,18 +213,23 @@ class OutlierDetector:
 
     def _compare_rates(self, now: float, changes: list[OutlierChange]) -> None:
         policy = self._policy
-        judged: list[tuple[float, str]] = []
+        judged: list[tuple[float, int, str]] = []
         for instance_id, track in self._tracks.items():
             if track.left_at < 0.0 and track.until == 0.0 and track.window_total >= max(policy.min_requests, 1):
-                judged.append((track.window_errors / track.window_total, instance_id))
+                judged.append((track.window_errors / track.window_total, track.window_total, instance_id))
             track.window_total = track.window_errors = 0
         if policy.error_rate_deviation <= 0.0 or len(judged) < max(policy.min_instances, 2):
             return
-        mean = sum(rate for rate, _ in judged) / len(judged)
-        deviation = math.sqrt(sum((rate - mean) ** 2 for rate, _ in judged) / len(judged))
-        limit = mean + max(policy.error_rate_deviation * deviation, _MIN_EXCESS)
-        for rate, instance_id in sorted(judged, reverse=True):
-            if rate > limit:
+        others = len(judged) - 1
+        total = sum(rate for rate, _, _ in judged)
+        squares = sum(rate * rate for rate, _, _ in judged)
+        for rate, requests, instance_id in sorted(judged, reverse=True):
+            # An instance is held against the others, not against a mean it is part of: one among n can lie at most
+            # sqrt(n - 1) standard deviations from the common mean, so a small pool would never see its broken member.
+            mean = (total - rate) / others
+            spread = max((squares - rate * rate) / others - mean * mean, 0.0)
+            chance = mean * (1.0 - mean) / requests  # the variance that so few requests have by themselves
+            if rate > mean + max(policy.error_rate_deviation * math.sqrt(spread + chance), _MIN_EXCESS):
                 self._eject(instance_id, "error-rate", now, changes)
 
     def _decay(self, now: float) -> None:

@@ -30,9 +30,10 @@ def ramp(elapsed: float, duration: float, aggression: float = 1.0) -> float:
 class LoadFactors:
     """Weight factors that level the load which the instances of one pool report about themselves.
 
-    The target is the pool's mean. Each step multiplies an instance's factor by a part of `target / load`, so the factors settle
-    where every load equals the mean, whatever the capacities are. (Setting `target / load` outright oscillates, since the load
-    follows the weight.) An instance that reports nothing drifts back to 1. Not safe to call concurrently.
+    The target is the pool's mean. Each step multiplies an instance's factor by a part of `target / load`, so the
+    factors settle where every load equals the mean, whatever the capacities are. (Setting `target / load` outright
+    oscillates, since the load follows the weight.) An instance that reports nothing drifts back to 1. Not safe to call
+    concurrently.
     """
 
     def __init__(self) -> None:

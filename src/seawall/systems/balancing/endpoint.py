@@ -1,0 +1,62 @@
+"""Where an instance's url leads: scheme, host, port or socket path."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import msgspec
+
+from seawall.config.address import check_upstream_url
+from seawall.core.errors import InvalidError
+
+__all__ = ["Endpoint"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A parsed instance url.
+
+    Attributes:
+        url: the url in its one spelling.
+        scheme: `http`, `https` or `unix`.
+        host: name or address without brackets; empty for a Unix socket.
+        port: 0 for a Unix socket.
+        path: the socket's path for `unix`, else empty.
+    """
+
+    url: str
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> "Endpoint":
+        """Read `http://host[:port]`, `https://host[:port]` or `unix:/path`; raise `InvalidError` for anything else."""
+        try:
+            text = check_upstream_url(url)
+        except ValueError as error:
+            raise InvalidError(f"instance url {url[:200]!r} is not accepted", hint=f"give {error}") from error
+        if text.startswith("unix:"):
+            return cls(text, "unix", path=text.removeprefix("unix:"))
+        parts = urlsplit(text)
+        return cls(text, parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+
+    @property
+    def authority(self) -> str:
+        """Return what belongs into `Host`: the host, and the port unless it is the scheme's own."""
+        if self.scheme == "unix":
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def is_name(self) -> bool:
+        """Return whether the host must be resolved before one can connect."""
+        if self.scheme == "unix":
+            return False
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return True
+        return False
