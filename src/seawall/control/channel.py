@@ -1,0 +1,165 @@
+"""A worker's end of the channel: it reconnects by itself, and a lost connection costs freshness only."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from seawall.control.framing import ChannelError, FrameReader, encode_frame
+from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.core.errors import SeawallError
+from seawall.core.snapshot import Report
+
+__all__ = ["ChannelClient"]
+
+_log = logging.getLogger("seawall.worker.channel")
+
+_READ_BYTES = 256 * 1024
+_FIRST_RETRY = 0.02
+_LAST_RETRY = 1.0
+
+
+class ChannelClient:
+    """Connect to the control process, take snapshots, send reports; again and again until closed.
+
+    Args:
+        path: the control process's Unix socket.
+        slot: the worker's name, which stays over restarts, such as `worker-0`.
+        on_snapshot: called with (system, encoded snapshot) on the event loop, for each that arrives.
+        collect: called with `full`; yields (system, report) of what changed, or of everything when `full`.
+        report_interval: seconds between two reports.
+        pid: the worker's process id; this process by default.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        slot: str,
+        on_snapshot: Callable[[str, bytes], None],
+        collect: Callable[[bool], Iterable[tuple[str, Report]]],
+        *,
+        report_interval: float = 0.1,
+        pid: int | None = None,
+    ) -> None:
+        self._path = path
+        self._hello = Hello(PROTOCOL_VERSION, slot, os.getpid() if pid is None else pid)
+        self._on_snapshot = on_snapshot
+        self._collect = collect
+        self._interval = report_interval
+        self._task: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._complained = ""
+        self._retry = _FIRST_RETRY
+
+    @property
+    def connected(self) -> bool:
+        """Return whether the control process is there and has greeted us."""
+        return self._writer is not None
+
+    async def start(self) -> None:
+        """Begin to connect; does not wait until it succeeds."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self, *, timeout: float = 1.0) -> None:  # noqa: ASYNC109 - bounds one write, not the caller
+        """Send a last report when connected, then end; waits at most `timeout` seconds for the report to leave."""
+        writer = self._writer
+        if writer is not None:
+            # A control process that is gone or stuck loses this report; waiting longer delays the shutdown for a count.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(timeout):
+                    self._send_reports(writer, full=False)
+                    await writer.drain()
+                    writer.write_eof()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._converse()
+                self._complain("the control process closed the connection; going on with the last snapshot")
+            except (ConnectionRefusedError, FileNotFoundError):
+                self._complain("the control process is away; going on with the last snapshot")
+            except OSError as error:
+                self._complain(f"lost the control process ({error}); going on with the last snapshot")
+            except SeawallError as error:
+                self._complain(str(error))
+            except Exception:  # noqa: BLE001 - it is logged with its trace, and see below
+                # A defect in one report must not cut the worker off from every later snapshot.
+                _log.exception("the conversation with the control process failed; beginning a new one")
+            await asyncio.sleep(self._retry)
+            self._retry = min(self._retry * 2, _LAST_RETRY)
+
+    def _complain(self, message: str) -> None:
+        """Log a state once, not once a try."""
+        if message != self._complained:
+            self._complained = message
+            _log.warning("%s", message)
+
+    async def _converse(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        reporter: asyncio.Task[None] | None = None
+        try:
+            # A report is only collected when the one before it has left: counters are cumulative, so waiting loses
+            # nothing.
+            writer.transport.set_write_buffer_limits(high=0)
+            writer.write(encode_frame(self._hello))
+            frames = FrameReader()
+            while received := await reader.read(_READ_BYTES):
+                for frame in frames.feed(received):
+                    if self._writer is None:
+                        self._greeted(frame)
+                        self._writer = writer
+                        reporter = asyncio.create_task(self._report(writer))
+                        reporter.add_done_callback(lambda _: writer.transport.abort())
+                    else:
+                        self._take(frame)
+        finally:
+            self._writer = None
+            if reporter is not None:
+                reporter.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OSError):  # the reader reports a broken connection
+                    await reporter
+            writer.transport.abort()
+
+    def _greeted(self, frame: Frame) -> None:
+        if not isinstance(frame, Welcome):
+            raise ChannelError(f"the control process's first frame is a {type(frame).__name__}, not a Welcome")
+        if frame.protocol != PROTOCOL_VERSION:
+            raise ChannelError(
+                f"the control process (pid {frame.control_pid}) speaks version {frame.protocol} of the channel, this "
+                f"worker version {PROTOCOL_VERSION}",
+                hint="restart seawall: its processes run different releases",
+            )
+        self._retry = _FIRST_RETRY
+        if self._complained:
+            _log.info("connected to the control process (pid %d) again", frame.control_pid)
+            self._complained = ""
+
+    def _take(self, frame: Frame) -> None:
+        if not isinstance(frame, SnapshotFrame):
+            raise ChannelError(f"the control process may send snapshots, not a {type(frame).__name__}")
+        try:
+            self._on_snapshot(frame.system, bytes(frame.payload))
+        except (msgspec.MsgspecError, SeawallError):
+            # The engine still has its last snapshot; traffic goes on.
+            _log.exception("a snapshot of %s is refused; going on with the last one", frame.system)
+
+    async def _report(self, writer: asyncio.StreamWriter) -> None:
+        full = True
+        while True:
+            self._send_reports(writer, full=full)
+            full = False
+            await writer.drain()
+            await asyncio.sleep(self._interval)
+
+    def _send_reports(self, writer: asyncio.StreamWriter, *, full: bool) -> None:
+        for system, report in self._collect(full):
+            writer.write(encode_frame(ReportFrame(system, msgspec.Raw(msgspec.msgpack.encode(report)))))
