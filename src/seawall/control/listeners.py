@@ -74,9 +74,9 @@ class Listeners:
         """Close everything: new connections are refused from now on, unless a worker still listens."""
         for slot in range(len(self._slots)):
             self.close_slot(slot)
-        self._reserved.close()
-        if self._path is not None:
+        if self._path is not None and self._reserved.fileno() >= 0:
             self._path.unlink(missing_ok=True)
+        self._reserved.close()
 
     def _reserve(self) -> socket.socket:
         """Bind a socket that never listens and keeps the port ours while slots are closed."""
