@@ -1,0 +1,283 @@
+"""The balancing engine: which pool takes a request, which instance takes an attempt, and what became of it."""
+
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from math import exp
+
+from seawall.core.instruments import DURATION_BUCKETS
+from seawall.core.request import Request
+from seawall.systems.balancing.affinity import Affinity
+from seawall.systems.balancing.counters import (
+    CLIENT_ERRORS,
+    DURATION_US,
+    RETRIES,
+    Instance,
+    Pool,
+    Row,
+    usable_instances,
+)
+from seawall.systems.balancing.model import (
+    BalancingReport,
+    BalancingSnapshot,
+    InstanceReport,
+    Outcome,
+    PoolSnapshot,
+)
+from seawall.systems.balancing.orca import reported_utilisation
+from seawall.systems.balancing.router import Router
+from seawall.systems.balancing.strategies import Tools, make_strategy
+
+__all__ = ["BalancingEngine"]
+
+_SUCCESS = Outcome.SUCCESS
+_CANCELLED = Outcome.CANCELLED
+_INDEX = {outcome: index for index, outcome in enumerate(Outcome)}
+_CANCELLED_INDEX = _INDEX[_CANCELLED]
+_MAX_RETIRED = 4096
+"""Rows of instances that left, kept so that their counters go on where they were if they come back."""
+
+LocationLookup = Callable[[str], tuple[float, float] | None]
+
+
+class BalancingEngine:
+    """Decide locally and at once: no I/O, no lock, no await.
+
+    Args:
+        clock: monotonic seconds.
+        rng: source of randomness; seeded in tests.
+        geo: opens a location database by path and returns a lookup from client address to (latitude, longitude) or
+            None; called only when a geographic pool names a database.
+
+    Attributes:
+        version: version of the snapshot in force, -1 before the first.
+        pools: by name.
+        on_removed: called with each instance that left (or changed its url), after the new snapshot is in force; its
+            attempts in flight may finish.
+
+    Not thread-safe: one engine belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        rng: random.Random,
+        geo: Callable[[str], LocationLookup] | None = None,
+    ) -> None:
+        self.version = -1
+        self.pools: dict[str, Pool] = {}
+        self.on_removed: Callable[[Instance], None] | None = None
+        self._clock = clock
+        self._tools = Tools(clock, rng)
+        self._geo = geo
+        self._router = Router((), {})
+        self._leaving: list[Instance] = []
+        self._retired: dict[str, Row] = {}
+        self._retired_pools: dict[str, Pool] = {}
+
+    def apply(self, snapshot: BalancingSnapshot) -> None:
+        """Swap in a newer snapshot; an older one is ignored.
+
+        Pools keep their counters by name, instances by id and url.
+
+        Raises:
+            ConfigurationError: a route names an unknown pool; the snapshot in force stays.
+        """
+        if snapshot.version < self.version:
+            return
+        now = self._clock()
+        pools = {
+            pool.name: self.pools.get(pool.name) or self._retired_pools.get(pool.name) or Pool(pool, now)
+            for pool in snapshot.pools
+        }
+        router = Router(snapshot.routes, pools)
+        removed: list[Instance] = []
+        for pool_snapshot in snapshot.pools:
+            self._update_pool(pools[pool_snapshot.name], pool_snapshot, removed)
+        for name, pool in self.pools.items():
+            if name not in pools:
+                removed.extend(pool.instances)
+                pool.instances, pool.candidates, pool.by_id = [], [], {}
+                pool.prepared_for = None
+                self._retired_pools[name] = pool
+        for name in pools:
+            self._retired_pools.pop(name, None)
+        self.pools = pools
+        self._router = router
+        self.version = snapshot.version
+        self._retire(removed)
+
+    def _update_pool(self, pool: Pool, snapshot: PoolSnapshot, removed: list[Instance]) -> None:
+        instances = []
+        by_id: dict[str, Instance] = {}
+        for new in snapshot.instances:
+            instance = pool.by_id.get(new.id)
+            if instance is None or instance.url != new.url:
+                row = (instance.counts, instance.buckets) if instance is not None else None
+                instance = Instance(pool, new, row or self._retired.pop(f"{pool.name}/{new.id}", None))
+            else:
+                instance.update(new)
+            instances.append(instance)
+            by_id[new.id] = instance
+        removed.extend(old for old in pool.instances if by_id.get(old.id) is not old)
+        pool.snapshot = snapshot
+        pool.instances = instances
+        pool.by_id = by_id
+        pool.candidates = usable_instances(instances, snapshot.panic_threshold)
+        if pool.strategy_name is not snapshot.strategy:
+            pool.strategy = make_strategy(snapshot.strategy, self._tools)
+            pool.strategy_name = snapshot.strategy
+            pool.prepared_for = None
+        basis: list[object] = [snapshot, pool.candidates, [instance.weight for instance in pool.candidates]]
+        if basis != pool.prepared_for:
+            pool.strategy.prepare(pool)
+            pool.prepared_for = basis
+        if snapshot.affinity is None:
+            pool.affinity = None
+        else:
+            if pool.affinity is None or pool.affinity.snapshot != snapshot.affinity:
+                pool.affinity = Affinity(snapshot.affinity, pool.name)
+            pool.affinity.prepare(instances, pool.candidates)
+
+    def _retire(self, removed: list[Instance]) -> None:
+        for instance in removed:
+            if instance.active or instance.dirty:
+                self._leaving.append(instance)
+            if instance.id not in instance.pool.by_id:
+                self._retired[instance.key] = (instance.counts, instance.buckets)
+        while len(self._retired) > _MAX_RETIRED:
+            del self._retired[next(iter(self._retired))]
+        if self.on_removed is not None:
+            for instance in removed:
+                self.on_removed(instance)
+
+    def route(self, request: Request) -> Pool | None:
+        """Return the pool that takes this request: the first matching route in file order, or None."""
+        return self._router.route(request)
+
+    def pick(self, pool: Pool, request: Request, tried: Sequence[Instance] = ()) -> Instance | None:
+        """Return the instance for the next attempt: the session's if it is bound, else the strategy's choice.
+
+        Never returns one in `tried`; None when there is no other. A pool without any usable instance is counted.
+        """
+        affinity = pool.affinity
+        if affinity is not None:
+            bound = affinity.bound(request)
+            if bound is not None and bound not in tried:
+                return bound
+        if pool.candidates:
+            instance = pool.strategy.pick(pool, request, tried)
+            if tried and instance is not None:
+                instance.counts[RETRIES] += 1
+                instance.dirty = True
+            return instance
+        pool.no_instance += 1
+        pool.dirty = True
+        return None
+
+    def start(self, instance: Instance) -> None:
+        """Count an attempt as in flight; every start is followed by exactly one finish."""
+        instance.active += 1
+        instance.pool.active += 1
+        instance.dirty = True
+
+    def finish(self, instance: Instance, seconds: float, outcome: Outcome, status: int = 0) -> None:
+        """Count an attempt as ended.
+
+        Args:
+            instance: the one that `start` was called with.
+            seconds: from the start of the attempt to its end (or to the client's going away).
+            outcome: how it ended.
+            status: the response's status, 0 when there was none.
+        """
+        instance.active -= 1
+        pool = instance.pool
+        pool.active -= 1
+        instance.dirty = True
+        counts = instance.counts
+        ewma = instance.ewma
+        if outcome is _SUCCESS:
+            counts[0] += 1
+            if status >= 400:
+                counts[CLIENT_ERRORS] += 1
+            instance.consecutive_errors = 0
+            now = self._clock()
+            if seconds >= ewma:
+                instance.ewma = seconds
+            else:
+                instance.ewma = seconds + (ewma - seconds) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
+            instance.stamp = now
+        else:
+            index = _INDEX[outcome]
+            counts[index] += 1
+            # A failure, or a client that gave up, bounds the latency from below: it may raise the estimate only.
+            if seconds > ewma:
+                instance.ewma = seconds
+                instance.stamp = self._clock()
+            if index == _CANCELLED_INDEX:
+                return
+            instance.consecutive_errors += 1
+        counts[DURATION_US] += int(seconds * 1_000_000)
+        instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+
+    def may_retry(self, pool: Pool) -> bool:
+        """Take one retry from the pool's budget; count it as sent or as refused."""
+        snapshot = pool.snapshot
+        pool.dirty = True
+        if pool.budget.withdraw(self._clock(), pool.requests, snapshot.retry_budget, snapshot.retry_floor):
+            pool.retries += 1
+            return True
+        pool.retries_refused += 1
+        return False
+
+    def count_request(self, pool: Pool) -> None:
+        """Count a client's request."""
+        pool.requests += 1
+        pool.dirty = True
+
+    def count_response(self, pool: Pool, status: int) -> None:
+        """Count a response that was sent to a client, by its status class; what is no HTTP status is not counted."""
+        if 100 <= status <= 599:
+            pool.responses[status // 100 - 1] += 1
+            pool.dirty = True
+
+    def on_load_report(self, instance: Instance, value: bytes) -> None:
+        """Take the value of an `endpoint-load-metrics` header; one that cannot be read changes nothing."""
+        load = reported_utilisation(value)
+        if load is not None:
+            instance.load = load
+            instance.dirty = True
+
+    def affinity_cookie(self, pool: Pool, request: Request, instance: Instance) -> bytes | None:
+        """Return the `Set-Cookie` value for a client not yet bound to `instance`; None when nothing is to be set."""
+        return None if pool.affinity is None else pool.affinity.cookie(request, instance)
+
+    def probe_targets(self, pool: Pool) -> list[Instance]:
+        """Return the instances to probe on behalf of one request; empty unless the pool is adaptive and has a probe path."""
+        return []
+
+    def on_probe(self, instance: Instance, in_flight: int, latency: float) -> None:
+        """Take a probe's answer: requests in flight on the instance and its latency in seconds."""
+
+    def report(self, *, full: bool) -> BalancingReport | None:
+        """Return what changed since the last call, or everything when `full`; None when nothing did."""
+        instances: dict[str, InstanceReport] = {}
+        pools = {}
+        earlier: dict[str, int] = {}
+        for instance in self._leaving:
+            earlier[instance.key] = earlier.get(instance.key, 0) + instance.active
+            instance.dirty = False
+        for instance in self._leaving:
+            instances[instance.key] = instance.report(earlier[instance.key])
+        self._leaving = [instance for instance in self._leaving if instance.active]
+        for pool in self.pools.values():
+            if pool.dirty or full:
+                pools[pool.name] = pool.report()
+                pool.dirty = False
+            for instance in pool.instances:
+                if instance.dirty or full or instance.key in earlier:
+                    instances[instance.key] = instance.report(instance.active + earlier.get(instance.key, 0))
+                    instance.dirty = False
+        if not instances and not pools and not full:
+            return None
+        return BalancingReport(instances=instances, pools=pools)
