@@ -1,0 +1,489 @@
+"""One request on its way: chosen instance, attempts, streaming both ways, and exactly one answer."""
+
+import time
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from seawall.core.request import Header, Request
+from seawall.gateway.forwarding import RequestFields, response_head
+from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead
+from seawall.gateway.problem import Problem, problem_response
+from seawall.gateway.upstream import UNTIL_CLOSE, UpstreamConnection
+from seawall.systems.balancing.counters import Instance, Pool
+from seawall.systems.balancing.model import Outcome
+
+if TYPE_CHECKING:
+    from seawall.gateway.runtime import Runtime
+
+__all__ = ["ClientLink", "Exchange", "Phase"]
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "QUERY"})
+_BUFFER_LIMIT = 65_536
+"""Bytes of request body taken before an upstream connection exists; then the client is paused."""
+_MAX_FULL_QUEUES = 3
+
+_monotonic = time.monotonic
+
+
+class ClientLink(Protocol):
+    """The client's side of an exchange."""
+
+    modern: bool
+    """Whether the client speaks HTTP/1.1."""
+    keep_alive: bool
+    """Whether another request may follow on this connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes from the client for now."""
+
+    def resume_reading(self) -> None:
+        """Take bytes from the client again."""
+
+    def on_exchange_end(self) -> None:
+        """The answer is complete."""
+
+    def abort(self) -> None:
+        """Break the connection, so that a cut answer cannot look whole."""
+
+
+class Phase(Enum):
+    """Where an exchange is; it only moves downwards, except that a retry goes back to CONNECTING."""
+
+    CONNECTING = auto()
+    SENDING = auto()
+    """The request body is still coming from the client."""
+    WAITING = auto()
+    """The request is sent; the response head is awaited."""
+    RECEIVING = auto()
+    DONE = auto()
+
+
+class Exchange:
+    """One request and its answer.
+
+    The client connection feeds it the request body, the upstream connection feeds it the response; both by callback.
+    """
+
+    __slots__ = (
+        "_attempt_started",
+        "_attempts",
+        "_body",
+        "_body_bytes",
+        "_bodiless",
+        "_chunked_out",
+        "_client",
+        "_client_paused",
+        "_connection",
+        "_deadline",
+        "_fields",
+        "_fresh",
+        "_full_queues",
+        "_head",
+        "_head_seconds",
+        "_instance",
+        "_last_problem",
+        "_out",
+        "_pool",
+        "_runtime",
+        "_touched",
+        "_total_deadline",
+        "_tried",
+        "phase",
+        "request",
+        "request_complete",
+        "status",
+    )
+
+    def __init__(self, runtime: "Runtime", client: ClientLink, request: Request, head: RequestHead) -> None:
+        self.request = request
+        self.request_complete = False
+        self.phase = Phase.CONNECTING
+        self.status = 0
+        """Status sent to the client; 0 before its head is sent."""
+        self._runtime = runtime
+        self._client = client
+        self._head = head
+        self._pool: Pool | None = None
+        self._instance: Instance | None = None
+        self._connection: UpstreamConnection | None = None
+        self._fields: RequestFields | None = None
+        self._tried: list[Instance] = []
+        self._attempts = 0
+        self._full_queues = 0
+        self._attempt_started = 0.0
+        self._head_seconds = 0.0
+        self._last_problem: Problem | None = None
+        self._fresh = False
+        self._body: list[bytes] | None = []
+        """What the client sent so far, framed for the upstream; None once it cannot be sent again."""
+        self._body_bytes = 0
+        self._bodiless = False
+        self._chunked_out = False
+        self._client_paused = False
+        self._touched = False
+        self._deadline = 0.0
+        self._total_deadline = 0.0
+        self._out: list[bytes] = []
+
+    # the client's side
+
+    def start(self) -> None:
+        """Route the request and send it on; body that follows comes through `on_request_body`."""
+        runtime = self._runtime
+        pool = runtime.balancing.route(self.request)
+        if pool is None:
+            self.refuse(Problem(404, "no-route", "no route takes this host, path, method and fields"))
+            return
+        self._pool = pool
+        runtime.balancing.count_request(pool)
+        self._fields = runtime.forwarding.request_fields(self.request, self._head)
+        self._total_deadline = runtime.now + pool.snapshot.total_timeout
+        self._attempt()
+        if pool.snapshot.probe_path:
+            runtime.probe(pool)
+
+    def on_request_body(self, data: bytes) -> None:
+        """Take a part of the request body."""
+        if self.phase is Phase.DONE:
+            return
+        limit = self._runtime.settings.max_body_bytes
+        self._body_bytes += len(data)
+        if limit and self._body_bytes > limit:
+            self._give_up(Problem(413, "body-too-large", f"the body is larger than {limit} bytes"), Outcome.CANCELLED)
+            return
+        self._forward(b"%x\r\n%b\r\n" % (len(data), data) if self._head.length == CHUNKED else data)
+
+    def on_request_end(self) -> None:
+        """Take note that the request is complete."""
+        self.request_complete = True
+        if self.phase is Phase.DONE:
+            return
+        if self._head.length == CHUNKED:
+            self._forward(b"0\r\n\r\n")
+        if self.phase is Phase.SENDING:
+            self.phase = Phase.WAITING
+            self._await_head()
+
+    def on_client_paused(self) -> None:
+        """The client does not take more of the response for now."""
+        self._client_paused = True
+        if self._connection is not None:
+            self._connection.transport.pause_reading()
+
+    def on_client_resumed(self) -> None:
+        """The client takes more of the response again."""
+        self._client_paused = False
+        self._touched = True
+        if self._connection is not None:
+            self._connection.transport.resume_reading()
+
+    def abandon(self) -> None:
+        """The client is gone: stop whatever is under way for it."""
+        if self.phase is not Phase.DONE:
+            self._drop_attempt(Outcome.CANCELLED)
+            self.phase = Phase.DONE
+
+    def sweep(self, now: float) -> None:
+        """Act on a deadline that has passed; called every 100 ms."""
+        if self._touched:
+            self._touched = False
+            self._deadline = now + self._idle_limit()
+        if now <= self._deadline and now <= self._total_deadline:
+            return
+        phase = self.phase
+        if phase is Phase.CONNECTING:
+            self._give_up(
+                Problem(503, "upstream-queue-timeout", "no connection to an instance became free in time", 1),
+                Outcome.CANCELLED,
+            )
+        elif (
+            phase is Phase.SENDING
+            and not self._client_paused
+            and now <= self._total_deadline
+            and self._is_clients_turn()
+        ):
+            self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
+        elif phase is Phase.RECEIVING and self._client_paused:
+            self._give_up(None, Outcome.CANCELLED)
+        else:
+            self._give_up(
+                Problem(504, "upstream-timeout", "the instance that took the request did not answer in time"),
+                Outcome.TIMEOUT,
+            )
+
+    def reject(self, problem: Problem) -> None:
+        """The request turned out to be unacceptable while its body came: stop, and say so where that is still possible."""
+        if self.phase is not Phase.DONE:
+            self._give_up(problem, Outcome.CANCELLED)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with a problem; the exchange is over."""
+        self.phase = Phase.DONE
+        client = self._client
+        if not self.request_complete:
+            client.keep_alive = False
+        self.status = problem.status
+        if self._pool is not None:
+            self._runtime.balancing.count_response(self._pool, problem.status)
+        client.write(
+            problem_response(
+                problem, self.request.request_id, close=not client.keep_alive, head=self.request.method == "HEAD"
+            )
+        )
+        client.on_exchange_end()
+
+    # attempts
+
+    def _attempt(self) -> None:
+        runtime = self._runtime
+        pool = self._pool
+        assert pool is not None  # noqa: S101 - set by `start`
+        while True:
+            instance = runtime.balancing.pick(pool, self.request, self._tried)
+            if instance is None:
+                self.refuse(
+                    self._last_problem
+                    or Problem(503, "no-instance", f"pool {pool.name!r} has no instance that can take requests", 1)
+                )
+                return
+            self._instance = instance
+            self._attempts += 1
+            runtime.balancing.start(instance)
+            self._attempt_started = _monotonic()
+            endpoint = instance.transport or runtime.endpoint(instance)
+            if not self._fresh:
+                connection = endpoint.take(repeatable=self.request.method in _IDEMPOTENT)
+                if connection is not None:
+                    self.on_connected(connection)
+                    return
+            self.phase = Phase.CONNECTING
+            self._deadline = runtime.now + pool.snapshot.queue_timeout + pool.snapshot.connect_timeout
+            if endpoint.request_connection(self):
+                return
+            self._settle(Outcome.CANCELLED)
+            self._tried.append(instance)
+            self._full_queues += 1
+            self._last_problem = Problem(503, "upstream-queue-full", "every instance that was asked is at its limit", 1)
+            if self._full_queues >= _MAX_FULL_QUEUES:
+                self.refuse(self._last_problem)
+                return
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        """Send the request, with what has come of its body."""
+        self._connection = connection
+        connection.begin(self, head_only=self.request.method == "HEAD")
+        fields = self._fields
+        pool = self._pool
+        body = self._body
+        assert fields is not None and pool is not None and body is not None  # noqa: S101, PT018 - set by `start`
+        head = fields.encode(b"" if pool.snapshot.preserve_host else connection.endpoint.address.authority)
+        connection.transport.write(head + b"".join(body) if body else head)
+        if self._body_bytes > pool.snapshot.replay_limit:
+            self._body = None
+        if self.request_complete:
+            self.phase = Phase.WAITING
+            self._await_head()
+        else:
+            self.phase = Phase.SENDING
+            self._deadline = self._runtime.now + self._idle_limit()
+            self._client.resume_reading()
+
+    def on_connect_failed(self, reason: str, *, timed_out: bool) -> None:
+        """Try another instance: nothing was sent, so any request may be tried again."""
+        self._last_problem = Problem(
+            503, "upstream-unreachable", "no instance could be connected to; the last one said no", 1
+        )
+        self._runtime.log_upstream(self._instance, f"cannot connect: {reason}")
+        self._retry(Outcome.TIMEOUT if timed_out else Outcome.CONNECT_FAILED, self._last_problem)
+
+    def on_upstream_lost(self, reason: str, *, malformed: bool) -> None:
+        """Try again where that is safe; else answer 502, or break the connection of a response that has begun."""
+        connection = self._connection
+        self._connection = None
+        assert connection is not None  # noqa: S101 - only a bound connection is lost
+        problem = (
+            Problem(502, "upstream-malformed", "the instance answered with something that is not HTTP")
+            if malformed
+            else Problem(502, "upstream-reset", "the instance closed the connection before it had answered")
+        )
+        repeatable = self._body is not None and self.request.method in _IDEMPOTENT and not self.status
+        if repeatable and connection.reused and not connection.received and not self._fresh:
+            # The instance closed an idle connection just as it was taken: no fault and no retry, as long as it happens once.
+            self._fresh = True
+            self._settle(Outcome.CANCELLED)
+            self._attempts -= 1
+            self._attempt()
+            return
+        self._runtime.log_upstream(self._instance, reason)
+        if repeatable and not malformed:
+            self._retry(Outcome.RESET, problem)
+        else:
+            self._give_up(problem, Outcome.RESET)
+
+    def _retry(self, outcome: Outcome, problem: Problem) -> None:
+        pool, instance = self._pool, self._instance
+        assert pool is not None and instance is not None  # noqa: S101, PT018 - an attempt was under way
+        self._settle(outcome)
+        self._tried.append(instance)
+        if (
+            self._body is None
+            or self._attempts > pool.snapshot.retry_attempts
+            or not self._runtime.balancing.may_retry(pool)
+        ):
+            self.refuse(problem)
+            return
+        self._fresh = False
+        self._last_problem = problem
+        self._attempt()
+
+    # the upstream's side
+
+    def on_interim(self, status: int, headers: list[Header]) -> None:
+        """Pass a 1xx on, to those who can know it."""
+        self._touched = True
+        if status == 100 and not self._head.expects_continue:
+            return
+        if self._client.modern:
+            head, _ = response_head(status, headers, UNTIL_CLOSE, b"", modern=False, bodiless=True)
+            self._client.write(head)
+
+    def on_response(self, status: int, headers: list[Header], length: int) -> None:
+        """Send the response head on."""
+        runtime, client, instance, pool = self._runtime, self._client, self._instance, self._pool
+        assert instance is not None and pool is not None  # noqa: S101, PT018 - a response follows an attempt
+        self._head_seconds = _monotonic() - self._attempt_started
+        self.status = status
+        self.phase = Phase.RECEIVING
+        self._touched = True
+        self._bodiless = status in {204, 304} or self.request.method == "HEAD"
+        if length < NO_BODY and not self._bodiless:
+            if client.modern:
+                self._chunked_out = True
+            else:
+                client.keep_alive = False
+        extra = b"%bx-request-id: %b\r\n" % (
+            runtime.forwarding.response_via,
+            self.request.request_id.encode("latin-1"),
+        )
+        if pool.snapshot.affinity is not None:
+            cookie = runtime.balancing.affinity_cookie(pool, self.request, instance)
+            if cookie is not None:
+                extra += b"set-cookie: %b\r\n" % cookie
+        if not client.keep_alive:
+            extra += b"connection: close\r\n"
+        elif not client.modern:
+            extra += b"connection: keep-alive\r\n"
+        head, load = response_head(status, headers, length, extra, modern=client.modern, bodiless=self._bodiless)
+        if load is not None:
+            runtime.balancing.on_load_report(instance, load)
+        self._out.append(head)
+        runtime.balancing.count_response(pool, status)
+
+    def on_response_body(self, data: bytes) -> None:
+        """Send a part of the response body on."""
+        self._touched = True
+        self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked_out else data)
+
+    def on_read_end(self) -> None:
+        """Write what one read from the upstream brought, at once."""
+        if self._out:
+            self._client.write(b"".join(self._out))
+            self._out.clear()
+
+    def on_response_end(self) -> None:
+        """Finish: the last bytes, the figures, the connection back."""
+        out = self._out
+        if self._chunked_out:
+            out.append(b"0\r\n\r\n")
+        connection, self._connection = self._connection, None
+        self.phase = Phase.DONE
+        client = self._client
+        if out:
+            client.write(out[0] if len(out) == 1 else b"".join(out))
+        instance = self._instance
+        assert connection is not None and instance is not None  # noqa: S101, PT018 - a response follows an attempt
+        self._instance = None
+        self._runtime.balancing.finish(
+            instance,
+            self._head_seconds,
+            Outcome.SUCCESS if self.status < 500 else Outcome.SERVER_ERROR,
+            self.status,
+        )
+        if self._client_paused:
+            connection.transport.resume_reading()
+        connection.release(reusable=self.request_complete)
+        if not self.request_complete:
+            client.keep_alive = False
+        client.on_exchange_end()
+
+    def on_upstream_paused(self) -> None:
+        """Stop taking the request body while the upstream does not."""
+        self._client.pause_reading()
+
+    def on_upstream_resumed(self) -> None:
+        """Take the request body again."""
+        self._touched = True
+        if not self.request_complete:
+            self._client.resume_reading()
+
+    # inside
+
+    def _forward(self, data: bytes) -> None:
+        connection, body = self._connection, self._body
+        self._touched = True
+        if connection is None:
+            if body is not None:
+                body.append(data)
+                if self._body_bytes > _BUFFER_LIMIT and not self.request_complete:
+                    self._client.pause_reading()
+            return
+        connection.transport.write(data)
+        if body is not None:
+            pool = self._pool
+            if pool is not None and self._body_bytes <= pool.snapshot.replay_limit:
+                body.append(data)
+            else:
+                self._body = None
+
+    def _await_head(self) -> None:
+        if self._pool is not None:
+            self._deadline = self._runtime.now + self._pool.snapshot.header_timeout
+
+    def _idle_limit(self) -> float:
+        pool = self._pool
+        if pool is None or self.phase is Phase.CONNECTING:
+            return self._deadline - self._runtime.now
+        if self.phase is Phase.WAITING:
+            return pool.snapshot.header_timeout
+        if self.phase is Phase.SENDING or self._client_paused:
+            return self._runtime.settings.body_timeout_ms / 1000
+        return pool.snapshot.idle_timeout
+
+    def _is_clients_turn(self) -> bool:
+        connection = self._connection
+        return connection is None or connection.transport.get_write_buffer_size() == 0
+
+    def _settle(self, outcome: Outcome) -> None:
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            self._runtime.balancing.finish(instance, _monotonic() - self._attempt_started, outcome)
+
+    def _drop_attempt(self, outcome: Outcome) -> None:
+        connection, self._connection = self._connection, None
+        instance = self._instance
+        if connection is not None:
+            connection.abort()
+        elif instance is not None and instance.transport is not None:
+            instance.transport.forget(self)
+        self._settle(outcome)
+
+    def _give_up(self, problem: Problem | None, outcome: Outcome) -> None:
+        self._drop_attempt(outcome)
+        if self.status or problem is None:
+            self.phase = Phase.DONE
+            self._client.abort()
+        else:
+            self.refuse(problem)

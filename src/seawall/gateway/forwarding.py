@@ -1,0 +1,178 @@
+"""The heads that go on: hop-by-hop fields taken off, who forwarded what put on; RFC 9110 section 7.6, RFC 7239."""
+
+from collections.abc import Sequence
+
+from seawall.core.identity import TrustedProxies
+from seawall.core.request import Header, Request
+from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead, connection_tokens
+from seawall.gateway.problem import REASONS
+from seawall.gateway.upstream import UNTIL_CLOSE
+
+__all__ = ["ForwardingPolicy", "RequestFields", "response_head"]
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_FORWARDING = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
+_REQUEST_DROPPED = _HOP_BY_HOP | _FORWARDING | {b"host", b"content-length", b"x-request-id"}
+_RESPONSE_DROPPED = _HOP_BY_HOP | {b"content-length", b"endpoint-load-metrics", b"x-request-id"}
+_LOAD = b"endpoint-load-metrics"
+
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase) for status, phrase in REASONS.items()}
+
+
+class RequestFields:
+    """A request head on its way upstream, in two parts around the Host field so that a retry can change the authority."""
+
+    __slots__ = ("fields", "host", "start")
+
+    def __init__(self, start: bytes, host: bytes, fields: bytes) -> None:
+        self.start = start
+        self.host = host
+        self.fields = fields
+
+    def encode(self, authority: bytes) -> bytes:
+        """Return the head with this authority, or with the client's own when empty."""
+        return b"%b%b\r\n%b" % (self.start, authority or self.host, self.fields)
+
+
+class ForwardingPolicy:
+    """How the gateway names itself and whose word on earlier hops it takes.
+
+    Args:
+        trusted: proxies whose forwarding fields are kept and extended; everybody else's are replaced.
+        append: keep the chain that a trusted proxy sent; otherwise start it anew with the client's address.
+        via: pseudonym for `Via`; empty leaves `Via` as it is.
+        trust_request_id: take `X-Request-Id` from trusted proxies.
+    """
+
+    def __init__(self, trusted: TrustedProxies, *, append: bool, via: str, trust_request_id: bool) -> None:
+        self.trusted = trusted
+        self.append = append
+        self.trust_request_id = trust_request_id
+        self._via = f"via: 1.1 {via}\r\n".encode("latin-1") if via else b""
+        self.response_via = self._via
+
+    def request_fields(self, request: Request, head: RequestHead) -> RequestFields:
+        """Return the upstream head of this request."""
+        headers = request.headers
+        dropped = head.dropped
+        fields = [b"%b: %b\r\n" % field for field in headers if field[0] not in _REQUEST_DROPPED]
+        if dropped:
+            fields = [
+                b"%b: %b\r\n" % field
+                for field in headers
+                if field[0] not in _REQUEST_DROPPED and field[0] not in dropped
+            ]
+        if head.length > 0:
+            fields.append(b"content-length: %d\r\n" % head.length)
+        elif head.length == CHUNKED:
+            fields.append(b"transfer-encoding: chunked\r\n")
+        elif request.method in {"POST", "PUT", "PATCH"}:
+            fields.append(b"content-length: 0\r\n")
+        if self.append and self.trusted and self.trusted.trusts(request.peer):
+            fields.append(self._extended(request))
+        else:
+            fields.append(_anew(request))
+        fields.append(b"%bx-request-id: %b\r\n\r\n" % (self._via, request.request_id.encode("latin-1")))
+        return RequestFields(
+            b"%b %b HTTP/1.1\r\nhost: " % (request.method.encode(), request.target), request.host, b"".join(fields)
+        )
+
+    def _extended(self, request: Request) -> bytes:
+        """Return the forwarding fields with this hop added to what the trusted proxy sent."""
+        peer = request.peer or "unknown"
+        lists: dict[bytes, list[bytes]] = {}
+        for name, value in request.headers:
+            if name in _FORWARDING:
+                lists.setdefault(name, []).append(value)
+        forwarded = [*lists.get(b"forwarded", ()), _element(request, peer)]
+        chain = [*lists.get(b"x-forwarded-for", ()), peer.encode()]
+        scheme = lists.get(b"x-forwarded-proto", [request.scheme.encode()])[-1]
+        host = lists.get(b"x-forwarded-host", [request.host])[-1]
+        return (
+            b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nx-real-ip: %b\r\n"
+            % (b", ".join(forwarded), b", ".join(chain), scheme, host, (request.client or "unknown").encode())
+        )
+
+
+def _anew(request: Request) -> bytes:
+    client = (request.client or "unknown").encode()
+    scheme = request.scheme.encode()
+    return (
+        b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nx-real-ip: %b\r\n"
+        % (
+            _element(request, request.client or "unknown"),
+            client,
+            scheme,
+            request.host,
+            client,
+        )
+    )
+
+
+def _element(request: Request, address: str) -> bytes:
+    node = f'"[{address}]"' if ":" in address else address  # RFC 7239 section 6: IPv6 is bracketed, so quoted
+    return b'for=%b;host="%b";proto=%b' % (node.encode(), request.host, request.scheme.encode())
+
+
+def response_head(
+    status: int,
+    headers: Sequence[Header],
+    length: int,
+    extra: bytes,
+    *,
+    modern: bool,
+    bodiless: bool,
+) -> tuple[bytes, bytes | None]:
+    """Return the client's response head and the reported load, if the upstream sent one.
+
+    Args:
+        length: bytes of body, `CHUNKED`, `NO_BODY` or `UNTIL_CLOSE`.
+        extra: further fields, encoded.
+        modern: the client speaks HTTP/1.1, so that a body of unknown length can be chunked.
+        bodiless: the response has no body whatever `length` says (HEAD, 204, 304).
+    """
+    fields: list[bytes] = []
+    load: bytes | None = None
+    named: frozenset[bytes] = frozenset()
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered in _RESPONSE_DROPPED:
+            if lowered == b"connection":
+                named |= connection_tokens(value)
+            elif lowered == _LOAD:
+                load = value
+        else:
+            fields.append(b"%b: %b\r\n" % (name, value))
+    if named:
+        fields = [field for field in fields if field.partition(b":")[0].lower() not in named]
+    if length >= NO_BODY:
+        if status != 204 and (length or not bodiless or status == 304):
+            fields.append(b"content-length: %d\r\n" % length)
+    elif modern and (length == CHUNKED or not bodiless):
+        fields.append(b"transfer-encoding: chunked\r\n")
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"%b%b%b\r\n" % (line, b"".join(fields), extra), load
+
+
+assert UNTIL_CLOSE < CHUNKED < NO_BODY  # noqa: S101 - `length >= NO_BODY` above relies on it

@@ -1,0 +1,131 @@
+"""One worker's data plane: engines fed by snapshots, connections fed by sockets, reports out."""
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from seawall.config.gateway import GatewaySettings
+from seawall.core.clock import Clock
+from seawall.core.errors import SeawallError
+from seawall.core.snapshot import Report, Snapshot
+from seawall.core.system import Engine, EngineContext, System
+from seawall.gateway.runtime import SWEEP_INTERVAL, Runtime
+from seawall.gateway.server import ClientConnection
+from seawall.systems.balancing.engine import BalancingEngine
+
+__all__ = ["Worker"]
+
+_BACKLOG = 4096
+_READ_SETTINGS = "gateway"
+
+_log = logging.getLogger("seawall.gateway")
+
+
+class Worker:
+    """The data plane of one process.
+
+    Args:
+        settings: the `[gateway]` section; replaced by snapshots named `gateway`.
+        systems: whose engines run here; `balancing` must be among them.
+        clock: time for the engines.
+        rng: randomness for the engines.
+
+    Used from one event loop only.
+    """
+
+    def __init__(self, settings: GatewaySettings, systems: Sequence[System], clock: Clock, rng: random.Random) -> None:
+        context = EngineContext(clock=clock, rng=rng)
+        self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
+        self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
+            system.name: msgspec.msgpack.Decoder(system.snapshot) for system in systems
+        }
+        balancing = self._engines.get("balancing")
+        if not isinstance(balancing, BalancingEngine):
+            raise SeawallError("the gateway needs the balancing system")
+        self._balancing = balancing
+        self._settings = settings
+        self._runtime: Runtime | None = None
+        self._servers: list[asyncio.Server] = []
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The shared state of all connections; made on the running loop at first use."""
+        if self._runtime is None:
+            self._runtime = Runtime(self._settings, self._balancing, asyncio.get_running_loop())
+        return self._runtime
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on these listening sockets."""
+        loop = asyncio.get_running_loop()
+        runtime = self.runtime
+        self._ticker = loop.create_task(self._tick(), name="seawall-gateway-sweep")
+        for listener in sockets:
+            if listener.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(
+                    lambda: ClientConnection(runtime), sock=listener, backlog=_BACKLOG
+                )
+            else:
+                server = await loop.create_server(lambda: ClientConnection(runtime), sock=listener, backlog=_BACKLOG)
+            self._servers.append(server)
+
+    def apply(self, system: str, payload: bytes) -> None:
+        """Take a system's newest snapshot in msgpack, or the gateway's own settings under the name `gateway`."""
+        if system == _READ_SETTINGS:
+            settings = GatewaySettings.model_validate(msgspec.msgpack.decode(payload))
+            self._settings = settings
+            if self._runtime is not None:
+                self._runtime.configure(settings)
+            return
+        engine = self._engines.get(system)
+        if engine is None:
+            _log.warning("snapshot of unknown system %r ignored", system)
+            return
+        engine.apply(self._decoders[system].decode(payload))
+        if engine is self._balancing and self._runtime is not None:
+            self._runtime.refresh()
+
+    def collect(self, *, full: bool) -> Iterator[tuple[str, Report]]:
+        """Yield each system's report; everything when `full`, else what changed."""
+        for name, engine in self._engines.items():
+            report = engine.report(full=full)
+            if report is not None:
+                yield name, report
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the deadline is a setting, and passing it is no error
+        """Stop accepting, finish what is in flight for up to `timeout` seconds, then break what is left."""
+        for server in self._servers:
+            server.close()
+        runtime = self.runtime
+        runtime.drain()
+        deadline = runtime.monotonic() + timeout
+        while runtime.connections and runtime.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if runtime.connections:
+            _log.warning("%d connections broken off after %g s of draining", len(runtime.connections), timeout)
+        await self.close()
+
+    async def close(self) -> None:
+        """Break everything off."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        if self._runtime is not None:
+            self._runtime.close()
+
+    async def _tick(self) -> None:
+        runtime = self.runtime
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            try:
+                runtime.sweep()
+            except Exception:
+                # One connection's defect must not end the time-outs of all others.
+                _log.exception("sweep failed")
