@@ -29,10 +29,16 @@ class ScriptContext(Protocol):
 class Script(msgspec.Struct, frozen=True):
     """An atomic transition.
 
+    Whatever it writes is applied after it has returned: a script that raises has changed nothing. It may touch no key but those
+    that it was called with.
+
     Attributes:
         name: unique, for errors and metrics.
-        transition: the Python form; pure but for its context.
-        lua: the Redis twin over the same KEYS and ARGV; it finds the store's time in microseconds by `redis.call('TIME')`.
+        transition: the Python form; pure but for its context. Raise `StateError` to refuse.
+        lua: the Redis twin, the body of a function. It sees `KEYS` (as in Python, from 1), `ARGV` (typed as in Python, from 1, None
+            is nil) and the context as `now_us()`, `get(key)` (nil when absent), `put(key, value, ttl_ms)` and `delete(key)`
+            (a Lua boolean). Writes go through `put` and `delete` only, else nobody is told; `redis.call` may read. It returns
+            integers, strings, `false` for None and tables of them; `error('why')` refuses.
     """
 
     name: str
