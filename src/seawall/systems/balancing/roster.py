@@ -97,6 +97,8 @@ class Roster:
         self._loads = LoadFactors()
         self._loads_due = now + _LOAD_STEP
         self._filled = False
+        self._ramp_due = math.inf
+        self._snapshot: tuple[InstanceSnapshot, ...] | None = None
 
     @property
     def instances(self) -> Mapping[str, Instance]:
@@ -146,6 +148,8 @@ class Roster:
         if instance is not None and state in {InstanceState.HEALTHY, InstanceState.UNHEALTHY}:
             instance.health.state = state
             instance.serving = state is InstanceState.HEALTHY
+            instance.original = False
+            self._snapshot = None
 
     def record_check(self, instance_id: str, result: CheckResult, *, now: float, wall: float) -> bool:
         """Take an active check's result; return whether the verdict changed."""
@@ -196,7 +200,11 @@ class Roster:
         if now >= self._loads_due:
             self._loads_due = now + _LOAD_STEP
             loads = ((key, instance.load(now)) for key, instance in self._instances.items())
-            self._loads.step(loads if self._policy.use_reported_load else ())
+            if self._loads.step(loads if self._policy.use_reported_load else ()):
+                self._snapshot = None
+        if now >= self._ramp_due:
+            self._ramp_due = math.inf
+            self._snapshot = None
         return changes
 
     def purge(self, now: float) -> list[str]:
@@ -226,12 +234,18 @@ class Roster:
                 instance.ramp_from = None
             else:
                 weight *= ramp(elapsed, self._policy.slow_start)
+                self._ramp_due = min(self._ramp_due, instance.ramp_from + elapsed + _RAMP_STEP)
         if self._policy.use_reported_load:
             weight *= self._loads.factor(instance_id)
         return float(f"{weight:.4g}")  # finer steps would cost snapshots and change no one's share
 
     def snapshot(self, now: float) -> tuple[InstanceSnapshot, ...]:
-        """Return the members as the engine must treat them now, in a stable order."""
+        """Return the members as the engine must treat them now, in a stable order; the same object until it changes."""
+        if self._snapshot is None:
+            self._snapshot = self._take_snapshot(now)
+        return self._snapshot
+
+    def _take_snapshot(self, now: float) -> tuple[InstanceSnapshot, ...]:
         return tuple(
             InstanceSnapshot(
                 id=instance_id,
@@ -250,6 +264,7 @@ class Roster:
         serves = self.state(instance_id) is InstanceState.HEALTHY
         if serves and not instance.serving:
             instance.ramp_from = None if instance.original or self._policy.slow_start <= 0.0 else now
+        self._snapshot = None
         if instance.health.state is not InstanceState.STARTING:
             instance.original = False
         instance.serving = serves
@@ -257,6 +272,7 @@ class Roster:
     def _settle_all(self, now: float) -> None:
         for instance_id, instance in self._instances.items():
             self._settle(instance_id, instance, now)
+        self._snapshot = None
 
     def _join(self, member: Member) -> None:
         instance = self._instances.get(member.id)
