@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 
 class BreakerState(StrEnum):
+    """What happens to a call."""
+
     CLOSED = "closed"
     """Calls pass."""
     OPEN = "open"
@@ -41,6 +43,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
+        """Whether calls pass; an open breaker turns half-open with the first call after its rest."""
         return self._state
 
     @property
@@ -92,13 +95,13 @@ class GuardedCalls:
         self._timeout = timeout
         self.breaker = breaker
 
-    async def call(self, verb: str, operation: Callable[[], Awaitable[T]], *, timeout: float | None = None) -> T:
+    async def call(self, verb: str, operation: Callable[[], Awaitable[T]], *, budget: float | None = None) -> T:
         """Await the operation.
 
         Args:
             verb: what is done, for messages.
             operation: raises `StateUnavailableError` when the store is away, other errors when it answered with one.
-            timeout: seconds, in place of the usual budget.
+            budget: seconds, in place of the usual ones.
 
         Raises:
             StateTimeoutError: the budget is spent; the operation was cancelled.
@@ -109,12 +112,12 @@ class GuardedCalls:
                 f"cannot {verb}: state store {self._url} is left alone after repeated failures: {self.breaker.reason}",
                 hint="it is tried again by itself; see to the store",
             )
-        budget = self._timeout if timeout is None else timeout
+        seconds = self._timeout if budget is None else budget
         try:
-            async with asyncio.timeout(budget):
+            async with asyncio.timeout(seconds):
                 result = await operation()
         except TimeoutError as error:
-            message = f"cannot {verb}: state store {self._url} did not answer within {budget * 1000:.0f} ms"
+            message = f"cannot {verb}: state store {self._url} did not answer within {seconds * 1000:.0f} ms"
             self.breaker.fail(message)
             raise StateTimeoutError(message, hint="see to the store's load, or raise state.timeout_ms") from error
         except StateUnavailableError as error:

@@ -46,7 +46,7 @@ class Subscription(AsyncIterator[Change]):
         self._filled.set()
 
     def resync(self) -> None:
-        """Drop what is buffered, it is older than the scan that the watcher will make, and say that it must make one."""
+        """Drop what is buffered, it is older than the scan that the watcher must now make, and say so."""
         self.in_force = True
         self._buffer.clear()
         self.push(RESYNC)

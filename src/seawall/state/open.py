@@ -45,8 +45,8 @@ def open_store(
     """Return the store that the URL names; touches neither disk nor network, so call `ping` to find out early.
 
     Args:
-        url: `memory://`, `sqlite:////absolute/path`, `sqlite:///relative/path`, `redis://host:6379/0?prefix=seawall:` or
-            `rediss://...`; paths, user names and passwords are percent-decoded.
+        url: `memory://`, `sqlite:////absolute/path`, `sqlite:///relative/path`, `redis://host:6379/0?prefix=seawall:`
+            or `rediss://...`; paths, user names and passwords are percent-decoded.
         timeout: seconds that one call may take.
         breaker_failures: failed calls in a row after which further ones are refused at once.
         breaker_reset: seconds after which a refused store is tried again.

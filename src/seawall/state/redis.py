@@ -47,8 +47,9 @@ _GLOB = re.compile(r"([\\*?\[\]])")
 class RedisStore:
     """State shared by every process that uses the same server, database and prefix.
 
-    One server, or a primary with replicas; not a cluster, since scripts keep an index beside the keys. Give it a server that does not
-    evict (`maxmemory-policy noeviction`). Nothing is sent twice by itself: a write whose answer is lost is reported, not repeated.
+    One server, or a primary with replicas; not a cluster, since scripts keep an index beside the keys. Give it a
+    server that does not evict (`maxmemory-policy noeviction`). Nothing is sent twice by itself: a write whose answer
+    is lost is reported, not repeated.
 
     Args:
         url: for the client, with credentials.
@@ -97,7 +98,7 @@ class RedisStore:
         return await self.run(DELETE, (key,), ()) == 1
 
     async def scan(self, prefix: str) -> AsyncIterator[Entry]:
-        """Yield every live entry under the prefix, in key order; costs what the prefix holds, not what the database holds."""
+        """Yield every live entry under the prefix, in key order; costs what the prefix holds and no more."""
         check_prefix(prefix)
         start, end = b"[" + prefix.encode(), b"(" + (prefix + PREFIX_END).encode()
         last_page = False
@@ -111,7 +112,7 @@ class RedisStore:
                 start = b"(" + last_key
 
     def watch(self, prefix: str) -> AsyncIterator[Change]:
-        """Yield changes under the prefix from now on; an outage is waited out, and followed by a change with an empty key."""
+        """Yield changes under the prefix from now on; waits outages out, a change with an empty key follows them."""
         check_prefix(prefix)
         subscription = self._feed.subscribe(prefix)
         if self._listener is None or self._listener.done():
@@ -151,27 +152,28 @@ class RedisStore:
         return source
 
     async def _evaluate(
-        self, verb: str, body: str, keys: Sequence[str], args: Sequence[ScriptValue], *, timeout: float | None = None
-    ) -> Any:
+        self, verb: str, body: str, keys: Sequence[str], args: Sequence[ScriptValue], *, budget: float | None = None
+    ) -> Any:  # noqa: ANN401 - what Lua returns
         """Run Lua by its digest, and send it whole when the server does not know it (a new server, or SCRIPT FLUSH)."""
         digest, lua = self._source(body)
-        rest = (len(keys), *(self._key_prefix + key for key in keys), *encode_arguments(args))
+        rest: tuple[str | bytes | int, ...] = (len(keys), *(self._key_prefix + key for key in keys), *encode_arguments(args))
         try:
-            return await self._call(verb, "EVALSHA", digest, *rest, timeout=timeout)
+            return await self._call(verb, "EVALSHA", digest, *rest, budget=budget)
         except _UnknownScriptError:
-            return await self._call(verb, "EVAL", lua, *rest, timeout=timeout)
+            return await self._call(verb, "EVAL", lua, *rest, budget=budget)
 
-    async def _call(self, verb: str, *command: Any, timeout: float | None = None) -> Any:
+    async def _call(self, verb: str, *command: str | bytes | int, budget: float | None = None) -> Any:  # noqa: ANN401
+    - any reply
         if self._closed:
             raise self._closed_error()
 
-        async def execute() -> Any:
+        async def execute() -> Any:  # noqa: ANN401 - any reply
             try:
-                return await self._client.execute_command(*command)
+                return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
             except (RedisError, OSError) as error:
                 raise self._translate(verb, error) from error
 
-        return await self._calls.call(verb, execute, timeout=timeout)
+        return await self._calls.call(verb, execute, budget=budget)
 
     def _translate(self, verb: str, error: Exception) -> StateError:
         if isinstance(error, NoScriptError):
@@ -217,7 +219,7 @@ class RedisStore:
             now = loop.time()
             if now >= reap_at:
                 reap_at = now + _REAP_INTERVAL
-                await self._evaluate("expire keys", REAP_BODY, (), (_REAP_LIMIT,), timeout=self._background_timeout)
+                await self._evaluate("expire keys", REAP_BODY, (), (_REAP_LIMIT,), budget=self._background_timeout)
                 yield
             if now - heard_at > 2 * _SILENCE_SECONDS:
                 raise RedisConnectionError(f"no message for {now - heard_at:.1f} s")
@@ -237,7 +239,7 @@ class RedisStore:
                 self._feed.publish(key, value if flag == b"=" else None, watched=asked[message["pattern"]])
 
     async def _ask(self, pubsub: PubSub, asked: dict[bytes, str], confirmed: set[str]) -> None:
-        """Make the server's patterns those that are watched now; the server filters, so that we hear of nothing else."""
+        """Make the server's patterns those that are watched now; it filters, so that we hear of nothing else."""
         wanted = self._feed.prefixes
         for pattern, prefix in list(asked.items()):
             if prefix not in wanted:
@@ -265,6 +267,5 @@ def _connect(url: str, *, max_connections: int, timeout: float) -> Redis:
         socket_connect_timeout=timeout,
         protocol=2,
         retry=Retry(NoBackoff(), 0),  # a script that ran and whose answer was lost must not run again
-    )
-    pool.make_connection()  # connects to nothing, but finds parameters that the client does not know
-    return Redis.from_pool(pool)
+    ) pool.make_connection()  # type: ignore[no-untyped-call]  # connects to nothing, but finds parameters that the
+    client does not know return Redis.from_pool(pool)

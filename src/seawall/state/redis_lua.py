@@ -2,10 +2,10 @@
 
 Layout under the prefix `P` (for example `seawall:`):
 
-    P k:<key>         a value, with Redis' own expiry, so that it goes away even when no Seawall runs
-    P index           sorted set of every key, all scores 0: scans are ranges in byte order, whatever else the database holds
-    P expiry          sorted set of the keys that expire, scored by when (ms since the epoch): finds what Redis dropped silently
-    P c<db>:<key>     channel of a key's changes: `=` and the value, or `-` when it went away (channels span databases)
+    P k:<key>       a value, with Redis' own expiry, so that it goes away even when no Seawall runs
+    P index         sorted set of every key, all scores 0: a scan is a range in byte order, whatever else there is
+    P expiry        sorted set of the keys that expire, scored by when (ms since the epoch): finds what Redis dropped
+    P c<db>:<key>   channel of a key's changes: `=` and the value, or `-` when it went away (channels span databases)
 """
 
 from collections.abc import Sequence
@@ -174,7 +174,10 @@ def channel_prefix(prefix: str, database: int) -> str:
 
 
 def encode_arguments(args: Sequence[ScriptValue]) -> list[bytes]:
-    """Return the arguments as Redis takes them, flat and each with its type first: `b<bytes>`, `i<decimal>`, `n`, `l<length>`."""
+    """Return the arguments as Redis takes them: flat, each with its type first.
+
+    `b<bytes>`, `i<decimal>`, `n` for None, and `l<length>` before the items of a list.
+    """
     encoded = [b"l%d" % len(args)]
     for arg in args:
         if arg is None:

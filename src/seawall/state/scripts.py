@@ -85,7 +85,10 @@ COMPARE_AND_SET = Script(
     return 1
     """,
 )
-"""When KEYS[1] is ARGV[1] (None: absent), set it to ARGV[2] (None: delete) for ARGV[3] ms (None: for good); gives 1, else 0."""
+"""When KEYS[1] is ARGV[1] (None: absent), set it to ARGV[2] (None: delete) for ARGV[3] ms (None: for good).
+
+Gives 1 when it was, else 0.
+"""
 
 PUT_IF_ABSENT = Script(
     "put-if-absent",
@@ -113,28 +116,24 @@ INCREMENT = Script(
     return total
     """,
 )
-"""Add ARGV[1] to the decimal integer at KEYS[1] (absent: 0), keep it for ARGV[2] ms from now (None: for good); gives the sum."""
+"""Add ARGV[1] to the decimal integer at KEYS[1] (absent: 0), keep it for ARGV[2] ms from now (None: for good).
+
+Gives the sum.
+"""
 
 
 async def compare_and_set(
     store: StateStore, key: str, expected: bytes | None, new: bytes | None, *, ttl: float | None = None
 ) -> bool:
-    """Replace a value when it is what the caller last saw; None stands for absent in both places.
+    """Replace a value when it is what the caller last saw; return whether it was.
 
-    Args:
-        ttl: seconds that the new value lives; None for good.
-
-    Returns:
-        Whether the value was as expected and has been replaced.
+    None stands for absent, in `expected` and in `new`; `ttl` is the new value's life in seconds, None for good.
     """
     return await store.run(COMPARE_AND_SET, (key,), (expected, new, ttl_to_ms(key, ttl))) == 1
 
 
 async def increment(store: StateStore, key: str, amount: int = 1, *, ttl: float | None = None) -> int:
-    """Add to a counter kept as decimal text, and return the sum; each call renews its time to live.
-
-    Args:
-        ttl: seconds from now that the counter lives; None for good.
+    """Add to a counter kept as decimal text, and return the sum; each call renews its life of `ttl` seconds.
 
     Raises:
         StateError: the value is no integer, or the sum leaves 53 bits.

@@ -20,8 +20,9 @@ class Entry(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """One change under a watched prefix; `value` is None when the key went away (deleted or expired).
 
-    A change with an empty key means that changes may have been missed: scan again. Every watch begins with one, as soon as it is
-    in force, so that a scan made on it misses nothing; another follows a reconnect, or a reader that is too slow.
+    A change with an empty key means that changes may have been missed: scan again. Every watch begins with one, as
+    soon as it is in force, so that a scan made on it misses nothing; another follows a reconnect, or a reader that is
+    too slow.
     """
 
     key: str
@@ -31,9 +32,10 @@ class Change(msgspec.Struct, frozen=True):
 class StateStore(Protocol):
     """Shared state: small values, atomic transitions, change notices.
 
-    Keys are `/`-separated printable ASCII, at most 512 bytes; values at most 1 MiB; past a limit a call raises `StateError` and
-    changes nothing. Every call has a time budget and raises `StateTimeoutError` past it (a write may or may not have been made),
-    `StateUnavailableError` when the store is away or the breaker is open. Safe to call concurrently, from one event loop.
+    Keys are `/`-separated printable ASCII, at most 512 bytes; values at most 1 MiB; past a limit a call raises
+    `StateError` and changes nothing. Every call has a time budget and raises `StateTimeoutError` past it (a write may
+    or may not have been made), `StateUnavailableError` when the store is away or the breaker is open. Safe to call
+    concurrently, from one event loop.
     """
 
     @property
@@ -60,8 +62,8 @@ class StateStore(Protocol):
     def watch(self, prefix: str) -> AsyncIterator[Change]:
         """Yield changes under the prefix from now on, from every process that shares the store, within 1 s.
 
-        It is in force from the call, not from the first `anext`. Changes of one key come in order and end with its newest value;
-        quick successions may be merged. It outlives outages of the store, and ends with `StateUnavailableError` on `close`.
+        Call it within the running loop. Changes of one key come in order and end with its newest value; quick
+        successions may be merged. It outlives outages of the store, and ends with `StateUnavailableError` on `close`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Public, typed and tested stand-ins: a clock to turn by hand, real backends to start, and the suites that backends must pass."""
+"""Public, typed and tested stand-ins: a clock to turn by hand, servers to start, suites that backends must pass."""
 
 from seawall.testing.clock import FakeClock
 
