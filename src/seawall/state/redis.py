@@ -156,14 +156,13 @@ class RedisStore:
     ) -> Any:  # noqa: ANN401 - what Lua returns
         """Run Lua by its digest, and send it whole when the server does not know it (a new server, or SCRIPT FLUSH)."""
         digest, lua = self._source(body)
-        rest: tuple[str | bytes | int, ...] = (len(keys), *(self._key_prefix + key for key in keys), *encode_arguments(args))
+        rest: list[str | bytes | int] = [len(keys), *(self._key_prefix + key for key in keys), *encode_arguments(args)]
         try:
             return await self._call(verb, "EVALSHA", digest, *rest, budget=budget)
         except _UnknownScriptError:
             return await self._call(verb, "EVAL", lua, *rest, budget=budget)
 
-    async def _call(self, verb: str, *command: str | bytes | int, budget: float | None = None) -> Any:  # noqa: ANN401
-    - any reply
+    async def _call(self, verb: str, *command: str | bytes | int, budget: float | None = None) -> Any:  # noqa: ANN401 - a reply
         if self._closed:
             raise self._closed_error()
 
@@ -267,5 +266,7 @@ def _connect(url: str, *, max_connections: int, timeout: float) -> Redis:
         socket_connect_timeout=timeout,
         protocol=2,
         retry=Retry(NoBackoff(), 0),  # a script that ran and whose answer was lost must not run again
-    ) pool.make_connection()  # type: ignore[no-untyped-call]  # connects to nothing, but finds parameters that the
-    client does not know return Redis.from_pool(pool)
+    )
+    # Connects to nothing, but finds parameters that the client does not know.
+    pool.make_connection()  # type: ignore[no-untyped-call]
+    return Redis.from_pool(pool)

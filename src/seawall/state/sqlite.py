@@ -239,7 +239,7 @@ class SQLiteStore:
     def _look(
         self, connection: sqlite3.Connection, *, prefixes: tuple[str, ...]
     ) -> tuple[list[tuple[str, bytes | None]], bool, bool]:
-        """Return the changes since the last look with present values; whether some was missed; whether there is more."""
+        """Return the changes since the last look with present values, whether some was missed, whether more is left."""
         now_us = self._now_us()
         if connection.execute("SELECT 1 FROM entry WHERE expires_us <= ? LIMIT 1", (now_us,)).fetchone():
             with _transaction(connection):
