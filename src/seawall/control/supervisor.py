@@ -14,7 +14,7 @@ from seawall.control.listeners import Listeners
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError
 
-__all__ = ["EXIT_CONFIGURATION", "EXIT_START", "Supervisor"]
+__all__ = ["EXIT_CONFIGURATION", "EXIT_START", "Supervisor", "listening_line"]
 
 _log = logging.getLogger("seawall.supervisor")
 
@@ -158,9 +158,7 @@ class Supervisor:
         _log.info("%s (pid %d) is ready", child.name, child.pid)
         if not self._announced and all(other.ready for other in self._children()):
             self._announced = True
-            admin = f"admin on {self._admin}" if self._admin else "admin off"
-            count = len(self._workers)
-            self._announce(f"listening on {self._listeners.url}, {admin}, {count} worker{'s' if count != 1 else ''}")
+            self._announce(listening_line(self._listeners.url, self._admin, len(self._workers)))
 
     def _reap(self) -> None:
         for child in self._children():
@@ -249,6 +247,19 @@ class Supervisor:
 
     def _late(self) -> bool:
         return self._clock.monotonic() >= self._deadline
+
+
+def listening_line(url: str, admin: str, workers: int) -> str:
+    """Return the line that `seawall serve` prints when it is ready; programs that start it wait for it.
+
+    Args:
+        url: where clients connect.
+        admin: the admin API as `host:port` or `unix:/path`, empty when it is off.
+        workers: how many accept.
+    """
+    if admin and not admin.startswith("unix:"):
+        admin = f"http://{admin}"
+    return f"listening on {url}, admin {f'on {admin}' if admin else 'off'}, {workers} worker{'s' * (workers != 1)}"
 
 
 def _catch_signals() -> tuple[socket.socket, Callable[[], None]]:

@@ -1,0 +1,72 @@
+"""The channel without a socket, for a control plane and a worker on one event loop; the same bytes go through it."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from seawall.control.channel_server import Feed
+from seawall.core.snapshot import Report
+
+__all__ = ["LocalChannel"]
+
+
+class LocalChannel:
+    """Hand snapshots and reports over by direct call.
+
+    Args:
+        feed: the control plane; pass `announce` to its `subscribe`.
+        slot: the worker's name.
+        on_snapshot: called with (system, encoded snapshot).
+        collect: called with `full`; yields (system, report).
+        report_interval: seconds between two reports.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        slot: str,
+        on_snapshot: Callable[[str, bytes], None],
+        collect: Callable[[bool], Iterable[tuple[str, Report]]],
+        *,
+        report_interval: float = 0.1,
+    ) -> None:
+        self._feed = feed
+        self._worker = slot, os.getpid()
+        self._on_snapshot = on_snapshot
+        self._collect = collect
+        self._interval = report_interval
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Deliver the newest snapshots now, then report at the interval."""
+        self._feed.on_worker(self._worker)
+        for system in self._feed.newest():
+            self.announce(system)
+        self._report(full=True)
+        self._task = asyncio.create_task(self._run())
+
+    def announce(self, system: str) -> None:
+        """Deliver this system's newest snapshot."""
+        self._on_snapshot(system, self._feed.newest()[system])
+
+    async def close(self) -> None:
+        """Send a last report and end."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+            self._report(full=False)
+            self._feed.on_worker_lost(self._worker)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            self._report(full=False)
+
+    def _report(self, *, full: bool) -> None:
+        for system, report in self._collect(full):
+            self._feed.on_report(self._worker, system, msgspec.msgpack.encode(report))

@@ -1,0 +1,17 @@
+"""What the control plane counts about itself."""
+
+from seawall.core.instruments import InstrumentRegistry
+
+__all__ = ["CONTROL_INSTRUMENTS", "RELOADS", "REPORTS", "SNAPSHOT_VERSION", "STATE_UP", "WORKERS"]
+
+CONTROL_INSTRUMENTS = InstrumentRegistry()
+
+WORKERS = CONTROL_INSTRUMENTS.gauge(
+    "seawall_workers", "Worker processes by the state of their connection to the control process.", ("state",)
+)
+SNAPSHOT_VERSION = CONTROL_INSTRUMENTS.gauge(
+    "seawall_snapshot_version", "Version of the newest published snapshot; grows with each.", ("system",)
+)
+STATE_UP = CONTROL_INSTRUMENTS.gauge("seawall_state_up", "1 while the state store answers, 0 while it does not.")
+RELOADS = CONTROL_INSTRUMENTS.counter("seawall_reloads_total", "Configuration reloads by result.", ("result",))
+REPORTS = CONTROL_INSTRUMENTS.counter("seawall_reports_total", "Reports taken from workers.", ("system",))

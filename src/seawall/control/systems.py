@@ -1,0 +1,8 @@
+"""The systems that this release runs, in one list."""
+
+from seawall.core.system import System
+from seawall.systems.balancing.system import BALANCING
+
+__all__ = ["SYSTEMS"]
+
+SYSTEMS: tuple[System, ...] = (BALANCING,)
