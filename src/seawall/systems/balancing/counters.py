@@ -13,11 +13,11 @@ from seawall.systems.balancing.model import (
     Outcome,
     PoolReport,
     PoolSnapshot,
-    StrategyName,
 )
 
 if TYPE_CHECKING:
     from seawall.systems.balancing.affinity import Affinity
+    from seawall.systems.balancing.probes import ProbePool
 
 __all__ = ["CLIENT_ERRORS", "DURATION_US", "RETRIES", "Instance", "Pool", "Row", "Strategy", "usable_instances"]
 
@@ -30,6 +30,9 @@ DURATION_US = RETRIES + 1
 
 _MIN_WEIGHT = 1e-6
 """A weight is above 0 by contract; this keeps a division safe when rounding upstream made it 0."""
+
+_MAX_DOUBLINGS = 10
+"""An instance that fails at once looks fast and idle; ten errors in a row make it a thousand times as costly."""
 
 Row = tuple[list[int], list[int]]
 """An instance's cumulative counts and duration buckets, shared by all lives of one `pool/id` in this process."""
@@ -61,6 +64,7 @@ class Instance:
         active: attempts in flight from this process.
         ewma: peak-EWMA of the round-trip time in seconds as of `stamp`; 0 when never measured.
         stamp: monotonic seconds of the last change of `ewma`.
+        handicap: 1 / weight, doubled per consecutive error: what a cost is multiplied by.
         consecutive_errors: errors of any kind since the last success.
         counts: one int per `Outcome`, then `CLIENT_ERRORS`, `RETRIES`, `DURATION_US`; cumulative.
         buckets: observations per `DURATION_BUCKETS` bound, then above; cumulative.
@@ -78,6 +82,7 @@ class Instance:
         "counts",
         "dirty",
         "ewma",
+        "handicap",
         "id",
         "key",
         "load",
@@ -114,6 +119,11 @@ class Instance:
         self.snapshot = snapshot
         self.weight = max(snapshot.weight, _MIN_WEIGHT)
         self.region = snapshot.region
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Recompute the handicap after a change of weight or of consecutive errors."""
+        self.handicap = float(1 << min(self.consecutive_errors, _MAX_DOUBLINGS)) / self.weight
 
     def report(self, active: int) -> InstanceReport:
         """Return this instance's row; `active` also holds attempts of an earlier life of the same id."""
@@ -137,6 +147,8 @@ class Pool:
         candidates: those that may take a new request now, see `usable_instances`; replaced, never changed in place.
         by_id: instances by id.
         active: attempts in flight on all its instances, those that left included.
+        probes: where probe answers go; None when the pool does not probe.
+        prepared: the snapshot that candidates, strategy and affinity were made for; None before the first.
         dirty: a count changed since the last report.
     """
 
@@ -150,14 +162,14 @@ class Pool:
         "instances",
         "name",
         "no_instance",
-        "prepared_for",
+        "prepared",
+        "probes",
         "requests",
         "responses",
         "retries",
         "retries_refused",
         "snapshot",
         "strategy",
-        "strategy_name",
     )
 
     def __init__(self, snapshot: PoolSnapshot, now: float) -> None:
@@ -176,11 +188,11 @@ class Pool:
         self.budget = RetryBudget(now)
         self.affinity: Affinity | None = None
         self.strategy: Strategy
-        self.strategy_name: StrategyName | None = None
-        self.prepared_for: list[object] | None = None
+        self.probes: ProbePool | None = None
+        self.prepared: PoolSnapshot | None = None
 
     def __repr__(self) -> str:
-        return f"<Pool {self.name} {self.strategy_name} {len(self.candidates)}/{len(self.instances)} usable>"
+        return f"<Pool {self.name} {self.snapshot.strategy} {len(self.candidates)}/{len(self.instances)} usable>"
 
     def report(self) -> PoolReport:
         """Return this pool's cumulative row."""
@@ -196,10 +208,10 @@ class Pool:
 def usable_instances(instances: Sequence[Instance], panic_threshold: float) -> list[Instance]:
     """Return those that may take a new request.
 
-    Healthy instances, or those that are starting when none is healthy. When they are fewer than `panic_threshold` (0..1)
-    of all that do not drain, health is no longer believed and all of these are used: spreading load over possibly bad
-    instances beats crushing the few good ones (Envoy's panic mode). A starting instance beside healthy ones counts on
-    neither side.
+    Healthy instances, or those that are starting when none is healthy. When they are fewer than `panic_threshold`
+    (0..1) of all that do not drain, health is no longer believed and all of these are used: spreading load over
+    possibly bad instances beats crushing the few good ones (Envoy's panic mode). A starting instance beside healthy
+    ones counts on neither side.
     """
     healthy = []
     starting = []

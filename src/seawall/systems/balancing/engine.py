@@ -27,6 +27,7 @@ from seawall.systems.balancing.model import (
 from seawall.systems.balancing.orca import reported_utilisation
 from seawall.systems.balancing.router import Router
 from seawall.systems.balancing.strategies import Tools, make_strategy
+from seawall.systems.balancing.strategies.adaptive import Adaptive
 
 __all__ = ["BalancingEngine"]
 
@@ -34,6 +35,8 @@ _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
 _INDEX = {outcome: index for index, outcome in enumerate(Outcome)}
 _CANCELLED_INDEX = _INDEX[_CANCELLED]
+_FAILED_AT_ONCE = 0.001
+"""Estimate in seconds for an instance that only ever failed, in no time: 0 would make it the first choice."""
 _MAX_RETIRED = 4096
 """Rows of instances that left, kept so that their counters go on where they were if they come back."""
 
@@ -47,13 +50,14 @@ class BalancingEngine:
         clock: monotonic seconds.
         rng: source of randomness; seeded in tests.
         geo: opens a location database by path and returns a lookup from client address to (latitude, longitude) or
-            None; called only when a geographic pool names a database.
+            None; called only when a pool names a database.
 
     Attributes:
         version: version of the snapshot in force, -1 before the first.
         pools: by name.
         on_removed: called with each instance that left (or changed its url), after the new snapshot is in force; its
             attempts in flight may finish.
+        geo: as given; may be set until the first snapshot is applied.
 
     Not thread-safe: one engine belongs to one event loop.
     """
@@ -69,11 +73,12 @@ class BalancingEngine:
         self.on_removed: Callable[[Instance], None] | None = None
         self._clock = clock
         self._tools = Tools(clock, rng)
-        self._geo = geo
+        self.geo = geo
         self._router = Router((), {})
         self._leaving: list[Instance] = []
         self._retired: dict[str, Row] = {}
         self._retired_pools: dict[str, Pool] = {}
+        self._lookups: dict[str, LocationLookup] = {}
 
     def apply(self, snapshot: BalancingSnapshot) -> None:
         """Swap in a newer snapshot; an older one is ignored.
@@ -81,7 +86,8 @@ class BalancingEngine:
         Pools keep their counters by name, instances by id and url.
 
         Raises:
-            ConfigurationError: a route names an unknown pool; the snapshot in force stays.
+            ConfigurationError: a route names an unknown pool, or a location database cannot be opened; the snapshot in
+                force stays.
         """
         if snapshot.version < self.version:
             return
@@ -91,14 +97,16 @@ class BalancingEngine:
             for pool in snapshot.pools
         }
         router = Router(snapshot.routes, pools)
+        lookups = {path: self._lookup(path) for path in {pool.geoip_database for pool in snapshot.pools}}
         removed: list[Instance] = []
         for pool_snapshot in snapshot.pools:
-            self._update_pool(pools[pool_snapshot.name], pool_snapshot, removed)
+            tools = self._tools._replace(locate=lookups[pool_snapshot.geoip_database])
+            _update_pool(pools[pool_snapshot.name], pool_snapshot, tools, self._retired, removed)
         for name, pool in self.pools.items():
             if name not in pools:
                 removed.extend(pool.instances)
                 pool.instances, pool.candidates, pool.by_id = [], [], {}
-                pool.prepared_for = None
+                pool.prepared = None
                 self._retired_pools[name] = pool
         for name in pools:
             self._retired_pools.pop(name, None)
@@ -107,37 +115,13 @@ class BalancingEngine:
         self.version = snapshot.version
         self._retire(removed)
 
-    def _update_pool(self, pool: Pool, snapshot: PoolSnapshot, removed: list[Instance]) -> None:
-        instances = []
-        by_id: dict[str, Instance] = {}
-        for new in snapshot.instances:
-            instance = pool.by_id.get(new.id)
-            if instance is None or instance.url != new.url:
-                row = (instance.counts, instance.buckets) if instance is not None else None
-                instance = Instance(pool, new, row or self._retired.pop(f"{pool.name}/{new.id}", None))
-            else:
-                instance.update(new)
-            instances.append(instance)
-            by_id[new.id] = instance
-        removed.extend(old for old in pool.instances if by_id.get(old.id) is not old)
-        pool.snapshot = snapshot
-        pool.instances = instances
-        pool.by_id = by_id
-        pool.candidates = usable_instances(instances, snapshot.panic_threshold)
-        if pool.strategy_name is not snapshot.strategy:
-            pool.strategy = make_strategy(snapshot.strategy, self._tools)
-            pool.strategy_name = snapshot.strategy
-            pool.prepared_for = None
-        basis: list[object] = [snapshot, pool.candidates, [instance.weight for instance in pool.candidates]]
-        if basis != pool.prepared_for:
-            pool.strategy.prepare(pool)
-            pool.prepared_for = basis
-        if snapshot.affinity is None:
-            pool.affinity = None
-        else:
-            if pool.affinity is None or pool.affinity.snapshot != snapshot.affinity:
-                pool.affinity = Affinity(snapshot.affinity, pool.name)
-            pool.affinity.prepare(instances, pool.candidates)
+    def _lookup(self, path: str) -> LocationLookup | None:
+        if not path or self.geo is None:
+            return None
+        lookup = self._lookups.get(path)
+        if lookup is None:
+            lookup = self._lookups[path] = self.geo(path)
+        return lookup
 
     def _retire(self, removed: list[Instance]) -> None:
         for instance in removed:
@@ -200,7 +184,9 @@ class BalancingEngine:
             counts[0] += 1
             if status >= 400:
                 counts[CLIENT_ERRORS] += 1
-            instance.consecutive_errors = 0
+            if instance.consecutive_errors:
+                instance.consecutive_errors = 0
+                instance.weigh()
             now = self._clock()
             if seconds >= ewma:
                 instance.ewma = seconds
@@ -217,6 +203,9 @@ class BalancingEngine:
             if index == _CANCELLED_INDEX:
                 return
             instance.consecutive_errors += 1
+            instance.weigh()
+            if not instance.ewma:
+                instance.ewma = _FAILED_AT_ONCE
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
 
@@ -253,11 +242,14 @@ class BalancingEngine:
         return None if pool.affinity is None else pool.affinity.cookie(request, instance)
 
     def probe_targets(self, pool: Pool) -> list[Instance]:
-        """Return the instances to probe on behalf of one request; empty unless the pool is adaptive and has a probe path."""
-        return []
+        """Return whom to probe on behalf of one request; empty unless the pool is adaptive with a probe path."""
+        return [] if pool.probes is None else pool.probes.targets(pool.snapshot.probe_rate)
 
     def on_probe(self, instance: Instance, in_flight: int, latency: float) -> None:
         """Take a probe's answer: requests in flight on the instance and its latency in seconds."""
+        probes = instance.pool.probes
+        if probes is not None:
+            probes.add(instance, in_flight, latency)
 
     def report(self, *, full: bool) -> BalancingReport | None:
         """Return what changed since the last call, or everything when `full`; None when nothing did."""
@@ -270,7 +262,7 @@ class BalancingEngine:
         for instance in self._leaving:
             instances[instance.key] = instance.report(earlier[instance.key])
         self._leaving = [instance for instance in self._leaving if instance.active]
-        for pool in self.pools.values():
+        for pool in (*self.pools.values(), *self._retired_pools.values()):
             if pool.dirty or full:
                 pools[pool.name] = pool.report()
                 pool.dirty = False
@@ -281,3 +273,38 @@ class BalancingEngine:
         if not instances and not pools and not full:
             return None
         return BalancingReport(instances=instances, pools=pools)
+
+
+def _update_pool(
+    pool: Pool, snapshot: PoolSnapshot, tools: Tools, retired: dict[str, Row], removed: list[Instance]
+) -> None:
+    """Bring a pool to a snapshot; who left is added to `removed`, rows of who came back are taken from `retired`."""
+    before = pool.prepared
+    if before == snapshot:
+        return
+    instances = []
+    by_id: dict[str, Instance] = {}
+    for new in snapshot.instances:
+        instance = pool.by_id.get(new.id)
+        if instance is None or instance.url != new.url:
+            row = (instance.counts, instance.buckets) if instance is not None else None
+            instance = Instance(pool, new, row or retired.pop(f"{pool.name}/{new.id}", None))
+        else:
+            instance.update(new)
+        instances.append(instance)
+        by_id[new.id] = instance
+    removed.extend(old for old in pool.instances if by_id.get(old.id) is not old)
+    pool.snapshot = pool.prepared = snapshot
+    pool.instances = instances
+    pool.by_id = by_id
+    pool.candidates = usable_instances(instances, snapshot.panic_threshold)
+    if before is None or (before.strategy, before.geoip_database) != (snapshot.strategy, snapshot.geoip_database):
+        pool.strategy = make_strategy(snapshot.strategy, tools)
+    pool.strategy.prepare(pool)
+    pool.probes = pool.strategy.probes if isinstance(pool.strategy, Adaptive) and snapshot.probe_path else None
+    if snapshot.affinity is None:
+        pool.affinity = None
+        return
+    if pool.affinity is None or pool.affinity.snapshot != snapshot.affinity:
+        pool.affinity = Affinity(snapshot.affinity, pool.name)
+    pool.affinity.prepare(instances, pool.candidates)

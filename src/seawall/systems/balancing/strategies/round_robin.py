@@ -15,7 +15,7 @@ _MAX_DENOMINATOR = 100
 
 
 def integer_weights(weights: Sequence[float], limit: int) -> list[int]:
-    """Return whole numbers in the ratio of `weights`: exact if their sum fits `limit`, else rounded to it, at least 1."""
+    """Return whole numbers in the ratio of `weights`: exact if they fit `limit` in sum, else rounded, at least 1."""
     for scale in range(1, _MAX_DENOMINATOR + 1):
         scaled = [weight * scale for weight in weights]
         if sum(scaled) > limit:
