@@ -1,4 +1,4 @@
-"""The processes behind `seawall serve`: control, worker, or both in one; each is one coroutine, read from top to bottom."""
+"""The processes behind `seawall serve`: control, worker, or both in one, each one coroutine."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import random
 import select
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from seawall.control.systems import SYSTEMS
 from seawall.control.tree import Settings
 from seawall.core.clock import SystemClock
 from seawall.core.errors import ConfigurationError, SeawallError
+from seawall.core.snapshot import Report
 from seawall.gateway.worker import Worker
 
 __all__ = ["child_command", "main", "run_on_loop", "serve_in_one_process"]
@@ -194,7 +195,7 @@ class _Intake:
                 self.worker.apply(name, first)
             self.complete.set()
 
-    def collect(self, full: bool) -> Any:  # noqa: FBT001 - the channel's contract
+    def collect(self, *, full: bool) -> Iterable[tuple[str, Report]]:
         return self.worker.collect(full=full) if self.worker is not None else ()
 
 

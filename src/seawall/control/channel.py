@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -14,13 +15,21 @@ from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame
 from seawall.core.errors import SeawallError
 from seawall.core.snapshot import Report
 
-__all__ = ["ChannelClient"]
+__all__ = ["ChannelClient", "Collect"]
 
 _log = logging.getLogger("seawall.worker.channel")
 
 _READ_BYTES = 256 * 1024
 _FIRST_RETRY = 0.02
 _LAST_RETRY = 1.0
+
+
+class Collect(Protocol):
+    """What a worker has to report."""
+
+    def __call__(self, *, full: bool) -> Iterable[tuple[str, Report]]:
+        """Yield (system, report) of what changed since the last call, or of everything when `full`."""
+        ...
 
 
 class ChannelClient:
@@ -30,7 +39,7 @@ class ChannelClient:
         path: the control process's Unix socket.
         slot: the worker's name, which stays over restarts, such as `worker-0`.
         on_snapshot: called with (system, encoded snapshot) on the event loop, for each that arrives.
-        collect: called with `full`; yields (system, report) of what changed, or of everything when `full`.
+        collect: gives the reports to send, everything at each new connection.
         report_interval: seconds between two reports.
         pid: the worker's process id; this process by default.
     """
@@ -40,7 +49,7 @@ class ChannelClient:
         path: Path,
         slot: str,
         on_snapshot: Callable[[str, bytes], None],
-        collect: Callable[[bool], Iterable[tuple[str, Report]]],
+        collect: Collect,
         *,
         report_interval: float = 0.1,
         pid: int | None = None,
@@ -161,5 +170,5 @@ class ChannelClient:
             await asyncio.sleep(self._interval)
 
     def _send_reports(self, writer: asyncio.StreamWriter, *, full: bool) -> None:
-        for system, report in self._collect(full):
+        for system, report in self._collect(full=full):
             writer.write(encode_frame(ReportFrame(system, msgspec.Raw(msgspec.msgpack.encode(report)))))

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
+from seawall.control.channel import Collect
 from seawall.control.channel_server import Feed
-from seawall.core.snapshot import Report
 
 __all__ = ["LocalChannel"]
 
@@ -20,7 +20,7 @@ class LocalChannel:
         feed: the control plane; pass `announce` to its `subscribe`.
         slot: the worker's name.
         on_snapshot: called with (system, encoded snapshot).
-        collect: called with `full`; yields (system, report).
+        collect: gives the reports.
         report_interval: seconds between two reports.
     """
 
@@ -29,7 +29,7 @@ class LocalChannel:
         feed: Feed,
         slot: str,
         on_snapshot: Callable[[str, bytes], None],
-        collect: Callable[[bool], Iterable[tuple[str, Report]]],
+        collect: Collect,
         *,
         report_interval: float = 0.1,
     ) -> None:
@@ -68,5 +68,5 @@ class LocalChannel:
             self._report(full=False)
 
     def _report(self, *, full: bool) -> None:
-        for system, report in self._collect(full):
+        for system, report in self._collect(full=full):
             self._feed.on_report(self._worker, system, msgspec.msgpack.encode(report))

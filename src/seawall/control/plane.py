@@ -18,7 +18,7 @@ from seawall.control.storage import state_directory
 from seawall.control.tree import Settings
 from seawall.control.workers import WorkerRoll, WorkerStatus
 from seawall.core.clock import Clock
-from seawall.core.errors import ConfigurationError, SeawallError, StateError, StateUnavailableError
+from seawall.core.errors import SeawallError, StateError, StateUnavailableError
 from seawall.core.instruments import Sample
 from seawall.core.snapshot import Snapshot
 from seawall.core.system import Controller, ControllerContext, System, WorkerId
@@ -40,7 +40,7 @@ _KEEP_INTERVAL = 1.0
 class Resumable(Protocol):
     """A controller that can go on from a snapshot of an earlier run while the store is away."""
 
-    def resume(self, snapshot: Any) -> None:
+    def resume(self, snapshot: Any) -> None:  # noqa: ANN401 - each controller has its own type
         """Take the last known snapshot as the truth until the store answers; called before `start`."""
         ...
 
@@ -211,7 +211,7 @@ class ControlPlane:
             except SeawallError as error:
                 self._reloads["refused"] += 1
                 self._findings["configuration"] = f"the last reload was refused: {error.message}"
-                _log.error("the configuration is not reloaded, the running one stays in force: %s", error)  # noqa: TRY400
+                _log.error("the configuration is not reloaded, the running one stays in force: %s", error)
                 raise
             self.settings, self.loaded = loaded.settings, loaded
             if any(key.startswith(f"{GATEWAY}.") for key in changed):
@@ -275,8 +275,8 @@ class ControlPlane:
         missing = [name for name in self._by_name if name not in last]
         if missing:
             raise StateUnavailableError(
-                f"the state store {self.store.url} is away ({error.message}), and {self._last_known.directory} holds no last "
-                f"known snapshot of {', '.join(missing)} to go on from",
+                f"the state store {self.store.url} is away ({error.message}), and {self._last_known.directory} holds "
+                f"no last known snapshot of {', '.join(missing)} to go on from",
                 hint="start the store, or set state.url to one that answers",
             ) from error
         for name, raw in last.items():

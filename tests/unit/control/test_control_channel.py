@@ -60,7 +60,7 @@ class Engine:
     def take(self, system: str, raw: bytes) -> None:
         self.applied.append((system, msgspec.msgpack.decode(raw)))
 
-    def collect(self, full: bool) -> Iterator[tuple[str, Report]]:
+    def collect(self, *, full: bool) -> Iterator[tuple[str, Report]]:
         self.count += 1
         yield "balancing", Seen(count=self.count, full=full)
 
@@ -322,11 +322,11 @@ async def test_a_snapshot_that_the_worker_refuses_leaves_the_channel_open(feed, 
 
 async def test_a_defect_in_a_report_does_not_cut_the_worker_off_for_good(feed, server, connect, caplog):
     class Flawed(Engine):
-        def collect(self, full: bool) -> Iterator[tuple[str, Report]]:
+        def collect(self, *, full: bool) -> Iterator[tuple[str, Report]]:
             if self.count == 1:
                 self.count += 1
                 raise ZeroDivisionError("a defect")
-            yield from super().collect(full)
+            yield from super().collect(full=full)
 
     await connect(engine=Flawed())
     await until(lambda: len(feed.reports) >= 3)
