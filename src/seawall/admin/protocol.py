@@ -4,7 +4,7 @@ import asyncio
 from http import HTTPStatus
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from seawall.admin.problems import PROBLEM_TYPE, ProblemError
 
@@ -58,8 +58,8 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        waits_for_head = self.cycle is None or self.cycle.response_complete
-        if not waits_for_head:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self._unwatch()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_TIMEOUT, self._late)
