@@ -57,6 +57,10 @@ class NameWatch:
         """Use another interval from the next look-up on."""
         self._interval = interval
 
+    def seed(self, name: str, addresses: Iterable[str]) -> None:
+        """Take an answer from an earlier life of this process, until the first look-up."""
+        self._answers[name] = _in_order(addresses)
+
     def watch(self, names: Iterable[str]) -> None:
         """Replace the set of names; new ones are looked up at once."""
         wanted = set(names)

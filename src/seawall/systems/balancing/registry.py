@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -59,6 +60,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 _Key = tuple[str, str]
 _Record = Registration | Override
+_R = TypeVar("_R", Registration, Override)
 _READERS: dict[str, msgspec.json.Decoder[Registration] | msgspec.json.Decoder[Override]] = {
     _INSTANCES: msgspec.json.Decoder(Registration),
     _OVERRIDES: msgspec.json.Decoder(Override),
@@ -99,10 +101,14 @@ class Registry:
         """Return what operators changed about instances of the file and of DNS."""
         return {key[1]: record for key, record in self._overrides.items() if key[0] == pool}
 
-    def resume(self, pool: str, members: Iterable[tuple[str, Registration]]) -> None:
-        """Take the last known registrations while the store cannot be read."""
-        for instance_id, record in members:
-            self._registrations[pool, instance_id] = record
+    def resume(self, pool: str, instance_id: str, record: Registration) -> None:
+        """Take the last known state of an instance while the store cannot be read.
+
+        Whether it was registered is not known: one of the file with the same id counts before it, drained as it was.
+        """
+        self._registrations[pool, instance_id] = record
+        if record.draining:
+            self._overrides[pool, instance_id] = Override(draining=True)
 
     async def load(self) -> None:
         """Read everything; raise `StateUnavailableError` when the store cannot be reached, and change nothing then."""
@@ -152,7 +158,7 @@ class Registry:
         key = f"{_INSTANCES}{pool}/{instance_id}"
         for _ in range(_ATTEMPTS):
             stored = await self._store.get(key)
-            before = None if stored is None else msgspec.json.decode(stored, type=Registration)
+            before = _read(stored, Registration)
             after = change(before)
             if after == before:
                 return after
@@ -170,7 +176,7 @@ class Registry:
         key = f"{_OVERRIDES}{pool}/{instance_id}"
         for _ in range(_ATTEMPTS):
             stored = await self._store.get(key)
-            after = change(Override() if stored is None else msgspec.json.decode(stored, type=Override))
+            after = change(_read(stored, Override) or Override())
             value = None if after == Override() else _encode(after)
             if value == stored or await compare_and_set(self._store, key, stored, value):
                 self._apply(key, value)
@@ -234,6 +240,16 @@ class Registry:
         if self.trouble:
             _log.info("state store %s is back", self._store.url)
         self.trouble = ""
+
+
+def _read(stored: bytes | None, kind: type[_R]) -> _R | None:
+    """Return a stored record; one that cannot be read counts as absent, so that writing it again mends it."""
+    if stored is None:
+        return None
+    try:
+        return msgspec.json.decode(stored, type=kind)
+    except msgspec.DecodeError:
+        return None
 
 
 def _without_time(record: _Record | None) -> _Record | None:
