@@ -41,6 +41,7 @@ _SILENCE_SECONDS = 1.0
 """After this long without a message the server is asked for one, and after as long again it is given up."""
 _RECONNECT_SECONDS = 0.25
 
+_LUA_NOISE = re.compile(r"^user_script:[0-9]+: | script: [0-9a-f]{40}, on @user_script:[0-9]+\.$")
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -186,7 +187,8 @@ class RedisStore:
             return StateUnavailableError(
                 f"{where} cannot be used: {error}", hint="is Redis up, and is state.url right?"
             )
-        return StateError(f"{where} answered: {error}")
+        # Lua's own words, without the position in the wrapped script and its digest.
+        return StateError(f"{where} answered: {_LUA_NOISE.sub('', str(error))}")
 
     async def _listen(self) -> None:
         """Follow the changes while anybody watches, through as many connections as it takes."""

@@ -140,6 +140,7 @@ REAP_BODY = "return reap(ARGV[1])"
 """Announce up to ARGV[1] keys that have expired; gives how many were due."""
 
 SCAN_BODY = """
+  reap(16)
   local page = redis.call('ZRANGEBYLEX', INDEX, ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
   local found, size = {#page < ARGV[3] and 1 or 0, false}, 0
   for _, key in ipairs(page) do
