@@ -83,7 +83,7 @@ def check_network(text: str) -> str:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("an IP address or network, such as 10.0.0.1 or 10.0.0.0/8") from None
-    raise ValueError(f"a network without host bits; did you mean {str(network)!r}?")
+    raise ValueError(f'a network without host bits; did you mean "{network}"?')
 
 
 def check_host_pattern(text: str) -> str:

@@ -1,5 +1,6 @@
 """The `[balancing]` table: pools of instances, how to choose among them, and the routes to them."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -412,7 +413,9 @@ class BalancingSettings(Section):
         for index, route in enumerate(self.routes):
             if route.pool not in self.pools:
                 known = ", ".join(self.pools) or "there is none"
-                yield ("routes", index, "pool"), f'there is no pool "{route.pool}"; pools: {known}'
+                close = difflib.get_close_matches(route.pool, self.pools, n=1)
+                guess = f'; did you mean "{close[0]}"?' if close else ""
+                yield ("routes", index, "pool"), f'there is no pool "{route.pool}"; pools: {known}{guess}'
             condition = (route.host, route.path, frozenset(route.methods), frozenset(route.headers.items()))
             if condition in conditions:
                 text = f"the same condition as routes[{conditions[condition]}], which wins always; remove or change one"
