@@ -176,11 +176,13 @@ class _Run:
             seen = instances.get(server.name, {})
             state = seen.get("state", "?")
             if self._states.get(server.name, state) != state:
-                self._tell(f"the gateway sees {server.name} {state}")
+                check = seen.get("last_check") or {}
+                why = f" ({check['reason']})" if state == "unhealthy" and check.get("result") == "failed" else ""
+                self._tell(f"the gateway sees {server.name} {state}{why}")
             self._states[server.name] = state
             if server is self._servers[0] and state not in {"healthy", "?"}:
                 self._noticed = True
-            latency = seen.get("latency", {})
+            latency = seen.get("latency_ms", {})
             rows.append(
                 Row(
                     server.name,
@@ -189,8 +191,8 @@ class _Run:
                     sum(answer.server == server.name for answer in recent) / max(len(recent), 1),
                     self._load.by_server[server.name],
                     seen.get("active", 0),
-                    latency.get("p50_ms") or 0.0,
-                    latency.get("p99_ms") or 0.0,
+                    latency.get("p50") or 0.0,
+                    latency.get("p99") or 0.0,
                 )
             )
         return Scene(
