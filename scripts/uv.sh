@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9 # the version that wrote uv.lock; raise both together
 export UV_PYTHON_DOWNLOADS=never
+# The machine's own certificates where it has any: behind a company's TLS proxy the bundled ones are not enough.
+[ ! -f /etc/ssl/certs/ca-certificates.crt ] || export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 
 new_enough() { # $1: a uv; old ones do not know the lock's relative `exclude-newer`
   version=$("$1" --version 2>/dev/null | awk '{print $2}') || return 1
