@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 __all__ = [
     "ListenAddress",
+    "check_dns_url",
     "check_header_name",
     "check_host_pattern",
     "check_network",
@@ -71,6 +72,14 @@ def check_upstream_url(text: str) -> str:
         raise ValueError(f"{URL_FORMS}; the port is 1 to 65535")
     authority = f"[{host}]" if bracketed else host
     return f"{parts.scheme}://{authority}" if port is None else f"{parts.scheme}://{authority}:{port}"
+
+
+def check_dns_url(text: str) -> str:
+    """Return a url whose host name can be looked up; ValueError says what is accepted."""
+    url = check_upstream_url(text)
+    if url.startswith("unix:"):
+        raise ValueError("http://name:port or https://name:port")
+    return url
 
 
 def check_network(text: str) -> str:

@@ -108,7 +108,8 @@ def _validate(root: type[S], values: dict[str, Any], dates: list[Problem]) -> tu
             settings = root.model_validate(pruner.values)
         except ValidationError as error:
             found = [
-                problem._replace(path=pruner.original(problem.path)) for problem in Translator(root).problems(error)
+                problem._replace(path=pruner.original(problem.path), other=pruner.original(problem.other))
+                for problem in Translator(root).problems(error)
             ]
         else:
             return (None if problems else settings), list(problems)
@@ -121,9 +122,8 @@ def _validate(root: type[S], values: dict[str, Any], dates: list[Problem]) -> tu
 
 def _line(problem: Problem, origin: Origin) -> str:
     where = origin.nearest(problem.path).text
-    return (
-        f"{where}: {key_path(problem.path)}: {problem.text}" if where else f"{key_path(problem.path)}: {problem.text}"
-    )
+    text = problem.text.replace("{other}", key_path(problem.other)) if problem.other else problem.text
+    return f"{where}: {key_path(problem.path)}: {text}" if where else f"{key_path(problem.path)}: {text}"
 
 
 def _origin(settings: Section, origin: Origin, path: KeyPath) -> str:

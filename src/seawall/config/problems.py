@@ -22,11 +22,12 @@ _MAX_SHOWN = 60
 
 
 class Problem(NamedTuple):
-    """One finding: where in the tree, and what is wrong, in words."""
+    """One finding: where in the tree, what is wrong in words, and the place that `{other}` in the words stands for."""
 
     path: Path
     text: str
     kind: Literal["value", "missing", "combination"] = "value"
+    other: Path = ()
 
 
 class Translator:
@@ -45,8 +46,8 @@ class Translator:
         path: Path = detail["loc"]
         kind = detail["type"]
         if kind == PROBLEMS:
-            for below, text in detail["ctx"]["findings"]:
-                yield Problem((*path, *below), text, "combination")
+            for below, text, other in detail["ctx"]["findings"]:
+                yield Problem((*path, *below), text, "combination", (*path, *other) if other else ())
         elif kind == "extra_forbidden":
             yield Problem(path, self._unknown_key(path))
         elif kind == "missing":

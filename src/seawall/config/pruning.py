@@ -34,7 +34,11 @@ class Pruner:
 
     def remove(self, path: Path) -> None:
         """Remove what stands at an original path; when nothing does (a default was refused), its whole top table."""
-        if not self._is_gone(path) and not self._remove(path) and path:
+        if self._is_gone(path) or self._remove(path) or not path:
+            return
+        if isinstance(self._node(path[:-1]), str):
+            self._remove(path[:-1])  # the short form of a table
+        else:
             self.values.pop(str(path[0]), None)
 
     def remove_around(self, path: Path) -> None:
@@ -46,9 +50,7 @@ class Pruner:
         return any(path[:length] in self._gone for length in range(1, len(path) + 1))
 
     def _remove(self, path: Path) -> bool:
-        node: Any = self.values
-        for length, part in enumerate(path[:-1]):
-            node = self._below(node, path[:length], part)
+        node = self._node(path[:-1])
         last = path[-1] if path else None
         if isinstance(node, dict) and last in node:
             # The name stays, so that what refers to it is not refused as well.
@@ -66,6 +68,12 @@ class Pruner:
                 self._gone.add(path)
                 return True
         return False
+
+    def _node(self, path: Path) -> Any:  # noqa: ANN401 - a plain value
+        node: Any = self.values
+        for length, part in enumerate(path):
+            node = self._below(node, path[:length], part)
+        return node
 
     def _below(self, node: object, path: Path, part: str | int) -> object:
         if isinstance(node, dict):

@@ -1,7 +1,7 @@
 """What every section of the configuration is made of: base class, scalar types, and how a setting is declared."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 __all__ = [
     "DAY_MS",
     "PROBLEMS",
+    "Finding",
     "Integer",
     "Milliseconds",
     "MillisecondsOrZero",
@@ -105,6 +106,20 @@ def setting(
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
-def refusal(findings: list[tuple[Path, str]]) -> PydanticCustomError:
-    """Return the error for what a section's own check found, each as (path within the section, what is wrong)."""
+class Finding(NamedTuple):
+    """What a section's own check found.
+
+    Attributes:
+        path: the place within the section.
+        text: what is wrong, in words; `{other}` stands for the other place.
+        other: another place within the section that the text speaks of.
+    """
+
+    path: Path
+    text: str
+    other: Path = ()
+
+
+def refusal(findings: Sequence[Finding]) -> PydanticCustomError:
+    """Return the error for what a section's own check found."""
     return PydanticCustomError(PROBLEMS, "impossible combination", {"findings": findings})

@@ -8,7 +8,7 @@ from seawall.config.address import ListenAddress, parse_listen
 from seawall.config.admin import AdminSettings
 from seawall.config.control import ControlSettings
 from seawall.config.gateway import GatewaySettings
-from seawall.config.section import Path, Section, refusal, setting
+from seawall.config.section import Finding, Section, refusal, setting
 from seawall.config.state import StateSettings
 from seawall.systems.balancing.settings import BalancingSettings
 
@@ -30,22 +30,14 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _refuse_impossible(self) -> Self:
-        findings: list[tuple[Path, str]] = []
+        findings: list[Finding] = []
         if self.admin.enabled and _collide(parse_listen(self.gateway.listen), parse_listen(self.admin.listen)):
-            findings.append(
-                (
-                    ("admin", "listen"),
-                    f'"{self.admin.listen}" is taken by gateway.listen = "{self.gateway.listen}"; change one',
-                )
-            )
+            text = f'"{self.admin.listen}" is taken by gateway.listen = "{self.gateway.listen}"; change one'
+            findings.append(Finding(("admin", "listen"), text))
         if len(self.balancing.pools) > 1 and not self.balancing.routes:
             names = ", ".join(self.balancing.pools)
-            findings.append(
-                (
-                    ("balancing", "routes"),
-                    f"no route chooses among the {len(self.balancing.pools)} pools ({names}); add [[balancing.routes]]",
-                )
-            )
+            text = f"no route chooses among the {len(self.balancing.pools)} pools ({names}); add [[balancing.routes]]"
+            findings.append(Finding(("balancing", "routes"), text))
         if findings:
             raise refusal(findings)
         return self

@@ -1,19 +1,27 @@
 """The `[balancing]` table: pools of instances, how to choose among them, and the routes to them."""
 
 import difflib
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from seawall.config.address import check_header_name, check_host_pattern, check_upstream_url
+from seawall.config.address import check_dns_url, check_header_name, check_host_pattern, check_upstream_url
+from seawall.config.http import (
+    check_field_value,
+    check_hash_key,
+    check_method,
+    check_path,
+    check_path_prefix,
+    check_statuses,
+    parse_statuses,
+)
 from seawall.config.section import (
+    Finding,
     Integer,
     Milliseconds,
     MillisecondsOrZero,
     Number,
-    Path,
     Section,
     Share,
     Switch,
@@ -51,55 +59,10 @@ StrategySetting = Literal[
 ]
 
 
-def _check_path(text: str) -> str:
-    if not text.startswith("/") or not text.isascii() or any(c <= " " or c in "#\x7f" for c in text):
-        raise ValueError('a path that starts with "/", printable ASCII without spaces or "#"')
-    return text
-
-
-def _check_prefix(text: str) -> str:
-    if "?" in _check_path(text):
-        raise ValueError('a path that starts with "/", without a query')
-    return text
-
-
-def _check_status(text: str) -> str:
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([1-5]\d\d)(?:-([1-5]\d\d))?\s*", part)
-        if not match or (match[2] and match[2] < match[1]):
-            raise ValueError('statuses and ranges from low to high, such as "200-399" or "200,204,301-302"')
-    return text
-
-
-def _check_hash_key(text: str) -> str:
-    kind, _, name = text.partition(":")
-    if text != "client" and (kind not in {"header", "cookie"} or not name):
-        raise ValueError("client, header:<name> or cookie:<name>")
-    if name:
-        check_header_name(name)
-    return f"header:{name.lower()}" if kind == "header" else text
-
-
-def _check_method(text: str) -> str:
-    return check_header_name(text).upper()
-
-
-def _check_field_value(text: str) -> str:
-    if not text.isascii() or any(c < " " or c == "\x7f" for c in text) or text != text.strip():
-        raise ValueError("printable ASCII without white space around it")
-    return text
-
-
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 HeaderName = Annotated[str, AfterValidator(check_header_name), AfterValidator(str.lower)]
 Location = tuple[Annotated[Number, Field(ge=-90, le=90)], Annotated[Number, Field(ge=-180, le=180)]]
 Url = Annotated[str, AfterValidator(check_upstream_url)]
-
-
-def _check_dns_url(text: str) -> str:
-    if check_upstream_url(text).startswith("unix:"):
-        raise ValueError("http://name:port or https://name:port")
-    return check_upstream_url(text)
 
 
 class HealthSettings(Section):
@@ -108,12 +71,12 @@ class HealthSettings(Section):
     kind: Literal["http", "tcp", "none"] = setting(
         "tcp", "How to check: an HTTP request, a TCP connection, or not at all. Where only a path is given: http."
     )
-    path: Annotated[str, AfterValidator(_check_path)] = setting("/", "Path that an HTTP check asks for.")
-    expect_status: Annotated[str, AfterValidator(_check_status)] = setting(
+    path: Annotated[str, AfterValidator(check_path)] = setting("/", "Path that an HTTP check asks for.")
+    expect_status: Annotated[str, AfterValidator(check_statuses)] = setting(
         "200-399", "Statuses that an HTTP check accepts: a list of statuses and ranges."
     )
     expect_body: str = setting("", "Text that the body of an HTTP check must contain; empty for any.", max_length=4096)
-    host: Annotated[str, AfterValidator(_check_field_value)] = setting(
+    host: Annotated[str, AfterValidator(check_field_value)] = setting(
         "", "Host field of an HTTP check; empty sends the instance's own authority.", max_length=255
     )
     interval_ms: Milliseconds = setting(5000, "Time between two checks of an instance.", unit="ms", ge=10)
@@ -135,16 +98,14 @@ class HealthSettings(Section):
         if "kind" in given and self.kind != "http":
             idle = [name for name in ("path", "expect_status", "expect_body", "host") if name in given]
             if idle:
-                raise refusal(
-                    [((name,), f'is for kind = "http", and kind is "{self.kind}"; remove one') for name in idle]
-                )
+                text = f'is for kind = "http", and kind is "{self.kind}"; remove one'
+                raise refusal([Finding((name,), text) for name in idle])
         return self
 
     @property
     def status_ranges(self) -> tuple[tuple[int, int], ...]:
         """The accepted statuses as (lowest, highest) pairs."""
-        ranges = (part.strip().partition("-") for part in self.expect_status.split(","))
-        return tuple((int(low), int(high or low)) for low, _, high in ranges)
+        return parse_statuses(self.expect_status)
 
 
 class OutlierSettings(Section):
@@ -243,7 +204,7 @@ class PoolSettings(Section):
     instances: tuple[InstanceSettings, ...] = setting(
         (), "Instances: urls, or tables where more than the url is said.", max_length=MAX_INSTANCES
     )
-    dns: tuple[Annotated[str, AfterValidator(_check_dns_url)], ...] = setting(
+    dns: tuple[Annotated[str, AfterValidator(check_dns_url)], ...] = setting(
         (), "Urls whose host name becomes one instance per address that it resolves to.", max_length=100
     )
     health: HealthSettings = setting(
@@ -259,7 +220,7 @@ class PoolSettings(Section):
         0.5, "Share of usable instances, 0 to 1, below which every one that is not draining is used.", unit="share"
     )
     affinity: AffinitySettings | None = setting(None, "Session affinity; absent turns it off.")
-    hash_key: Annotated[str, AfterValidator(_check_hash_key)] = setting(
+    hash_key: Annotated[str, AfterValidator(check_hash_key)] = setting(
         "client", "For consistent-hash: client, header:<name> or cookie:<name>."
     )
     hash_load_bound: Number = setting(
@@ -272,7 +233,7 @@ class PoolSettings(Section):
     regions: dict[Annotated[str, StringConstraints(min_length=1, max_length=128)], Location] = setting(
         {}, "Region names with their latitude and longitude.", unit="degrees"
     )
-    probe_path: Annotated[str, AfterValidator(lambda text: text and _check_path(text))] = setting(
+    probe_path: Annotated[str, AfterValidator(lambda text: text and check_path(text))] = setting(
         "", "For adaptive: path that answers with requests in flight and latency; empty turns probes off."
     )
     probe_rate: Number = setting(3.0, "For adaptive: probes per request.", unit="probes per request", gt=0, le=100)
@@ -305,27 +266,26 @@ class PoolSettings(Section):
     @model_validator(mode="after")
     def _refuse_twins(self) -> Self:
         first: dict[str, int] = {}
-        findings: list[tuple[Path, str]] = []
+        findings: list[Finding] = []
         for index, instance in enumerate(self.instances):
             key = instance.id or instance.url
             if key in first:
                 word = "id" if instance.id else "url"
-                text = f'"{key}" is also the {word} of instances[{first[key]}]; give each its own id'
-                findings.append((("instances", index, word), text))
+                text = f'"{key}" is also the {word} of {{other}}; give each its own id'
+                findings.append(Finding(("instances", index, word), text, ("instances", first[key])))
             first.setdefault(key, index)
         if findings:
             raise refusal(findings)
         return self
 
-    def findings(self) -> Iterator[tuple[Path, str]]:
-        """Yield what cannot work in the effective settings of this pool, as (path within it, what is wrong)."""
+    def findings(self) -> Iterator[Finding]:
+        """Yield what cannot work in the effective settings of this pool, by paths within it."""
         if self.strategy == "geographic" and not self.region_header and not self.geoip_database:
-            yield ("strategy",), '"geographic" needs to know where a client is; set region_header or geoip_database'
+            text = '"geographic" needs to know where a client is; set region_header or geoip_database'
+            yield Finding(("strategy",), text)
         if self.outliers.base_ejection_ms > self.outliers.max_ejection_ms:
-            yield (
-                ("outliers", "max_ejection_ms"),
-                f"{self.outliers.max_ejection_ms:g} is below base_ejection_ms, {self.outliers.base_ejection_ms:g}",
-            )
+            text = f"{self.outliers.max_ejection_ms:g} is below base_ejection_ms, {self.outliers.base_ejection_ms:g}"
+            yield Finding(("outliers", "max_ejection_ms"), text)
         if self.strategy == "geographic":
             for index, instance in enumerate(self.instances):
                 if (
@@ -338,7 +298,7 @@ class PoolSettings(Section):
                     text = (
                         f'"{instance.region}" is not among the regions of the pool ({known}); add it or give a location'
                     )
-                    yield ("instances", index, "region"), text
+                    yield Finding(("instances", index, "region"), text)
 
 
 class RouteSettings(Section):
@@ -351,9 +311,9 @@ class RouteSettings(Section):
     host: Annotated[str, AfterValidator(check_host_pattern)] = setting(
         "", "Host without port, *.example.org for any subdomain, empty for any."
     )
-    path: Annotated[str, AfterValidator(_check_prefix)] = setting("/", "Path prefix, matched on whole segments.")
-    methods: tuple[Annotated[str, AfterValidator(_check_method)], ...] = setting((), "Methods; empty for any.")
-    headers: dict[HeaderName, Annotated[str, AfterValidator(_check_field_value)]] = setting(
+    path: Annotated[str, AfterValidator(check_path_prefix)] = setting("/", "Path prefix, matched on whole segments.")
+    methods: tuple[Annotated[str, AfterValidator(check_method)], ...] = setting((), "Methods; empty for any.")
+    headers: dict[HeaderName, Annotated[str, AfterValidator(check_field_value)]] = setting(
         {}, "Header names with the exact values that they must have."
     )
 
@@ -387,7 +347,11 @@ class BalancingSettings(Section):
         # Effective values are settled once, here, so that no reader needs to know where they came from.
         object.__setattr__(self, "pools", pools)
         object.__setattr__(self, "routes", routes)
-        found = ((("pools", name, *path), text) for name, pool in pools.items() for path, text in pool.findings())
+        found = (
+            finding._replace(path=("pools", name, *finding.path))
+            for name, pool in pools.items()
+            for finding in pool.findings()
+        )
         findings = [*found, *self._route_findings()]
         if findings:
             raise refusal(findings)
@@ -407,7 +371,7 @@ class BalancingSettings(Section):
             update["strategy"] = self.strategy
         return pool.model_copy(update=update)
 
-    def _route_findings(self) -> Iterator[tuple[Path, str]]:
+    def _route_findings(self) -> Iterator[Finding]:
         conditions: dict[Any, int] = {}
         names: dict[str, int] = {}
         for index, route in enumerate(self.routes):
@@ -415,13 +379,14 @@ class BalancingSettings(Section):
                 known = ", ".join(self.pools) or "there is none"
                 close = difflib.get_close_matches(route.pool, self.pools, n=1)
                 guess = f'; did you mean "{close[0]}"?' if close else ""
-                yield ("routes", index, "pool"), f'there is no pool "{route.pool}"; pools: {known}{guess}'
+                yield Finding(("routes", index, "pool"), f'there is no pool "{route.pool}"; pools: {known}{guess}')
             condition = (route.host, route.path, frozenset(route.methods), frozenset(route.headers.items()))
             if condition in conditions:
-                text = f"the same condition as routes[{conditions[condition]}], which wins always; remove or change one"
-                yield ("routes", index), text
+                text = "the same condition as {other}, which always wins; remove or change one"
+                yield Finding(("routes", index), text, ("routes", conditions[condition]))
             if route.name in names:
-                yield ("routes", index, "name"), f'"{route.name}" is also the name of routes[{names[route.name]}]'
+                text = f'"{route.name}" is also the name of {{other}}; names are unique'
+                yield Finding(("routes", index, "name"), text, ("routes", names[route.name]))
             conditions.setdefault(condition, index)
             names.setdefault(route.name, index)
 
