@@ -81,9 +81,9 @@ def redact_url(url: str) -> str:
         f"{quote(name)}={'***' if name in _SECRET_PARAMETERS else quote(value, safe=':/{}')}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
-    redacted = urlunsplit((parts.scheme, netloc, parts.path, query, ""))
-    # urlunsplit drops an empty authority for schemes it does not know.
-    return redacted if "://" in redacted else redacted.replace(":", "://", 1)
+    # Not urlunsplit: it drops an empty authority for schemes that it does not know.
+    head = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{head}{netloc}{parts.path}{'?' if query else ''}{query}"
 
 
 def _open_memory(clock: Clock) -> StateStore:
@@ -108,7 +108,7 @@ def _open_redis(url: str, *, timeout: float, breaker: Breaker) -> StateStore:
     try:
         from seawall.state.redis import RedisStore  # noqa: PLC0415 - redis is an extra
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if (error.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigurationError(
             f"state URL {redact_url(url)!r} needs the package 'redis', which is not installed",

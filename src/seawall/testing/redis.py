@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -25,7 +26,7 @@ class RedisServer:
     It listens on 127.0.0.1 only and keeps its port from one start to the next. Also a context manager.
 
     Args:
-        password: what clients must give; empty for none.
+        password: what clients must give, letters and digits; empty for none.
     """
 
     def __init__(self, *, password: str = "") -> None:
@@ -71,10 +72,21 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Let it hang (SIGSTOP): connections stay open, and nothing answers until `thaw`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it and remove its files."""
         if self._process is not None:
             self._process.terminate()
+            self.thaw()  # a frozen process takes no other signal
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -114,7 +126,7 @@ class RedisServer:
             process = subprocess.Popen([executable, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own arguments
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
-            if _answers(port):
+            if _answers(port, process.pid, self._password):
                 self._process = process
                 return True
             time.sleep(0.01)
@@ -130,9 +142,12 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
-    """Whether something on the port talks like Redis: +PONG, or -NOAUTH where it wants a password."""
+def _answers(port: int, pid: int, password: str) -> bool:
+    """Whether the redis-server on the port is the one with this process id: the port may have been taken meanwhile."""
+    commands = (f"AUTH {password}\r\n" if password else "") + "INFO server\r\nQUIT\r\n"
+    reply = b""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
-        connection.sendall(b"PING\r\n")
-        return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
-    return False
+        connection.sendall(commands.encode())
+        while part := connection.recv(65536):
+            reply += part
+    return f"process_id:{pid}\r\n".encode() in reply
