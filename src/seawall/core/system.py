@@ -62,10 +62,16 @@ class Controller(Protocol):
 
 
 class EngineContext(msgspec.Struct, frozen=True):
-    """What an engine may use besides its snapshot."""
+    """What an engine may use besides its snapshot.
+
+    Attributes:
+        locations: opens a location database by path and gives a look-up from an address to (latitude, longitude) in
+            degrees or None, as `seawall.adapters.geoip.open_locations` does; None where there is none to open.
+    """
 
     clock: Clock
     rng: random.Random
+    locations: Callable[[str], Callable[[str], tuple[float, float] | None]] | None = None
 
 
 class ControllerContext(msgspec.Struct, frozen=True):

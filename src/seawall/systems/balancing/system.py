@@ -14,7 +14,7 @@ __all__ = ["BALANCING"]
 
 
 def _engine(context: EngineContext) -> BalancingEngine:
-    return BalancingEngine(context.clock.monotonic, context.rng)
+    return BalancingEngine(context.clock.monotonic, context.rng, context.locations)
 
 
 def _routes(controller: BalancingController, access: Access) -> Any:  # noqa: ANN401 - fastapi is imported only here
