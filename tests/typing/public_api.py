@@ -1,0 +1,90 @@
+"""What a user's type checker sees of Seawall. Checked by mypy and by pyright, never run."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, assert_type
+
+import httpx
+
+import seawall
+from seawall import DynamicLoadBalancer
+from seawall.balancer import Attempt, NoInstanceError, SelectedInstance
+from seawall.core.clock import Clock, SystemClock
+from seawall.core.errors import ConfigurationError, SeawallError
+from seawall.core.request import Request
+from seawall.middleware.asgi import LoadReporter
+from seawall.middleware.httpx import BalancingTransport
+from seawall.systems.balancing.model import Outcome
+from seawall.testing import FakeClock
+
+Message = MutableMapping[str, Any]
+
+
+def version() -> None:
+    assert_type(seawall.__version__, str)
+
+
+def configurations() -> None:
+    DynamicLoadBalancer(["http://127.0.0.1:9001", "http://127.0.0.1:9002"])
+    DynamicLoadBalancer({"pools": {"api": {"instances": ["http://127.0.0.1:9001"]}}})
+    DynamicLoadBalancer("seawall.toml")
+    DynamicLoadBalancer(Path("seawall.toml"))
+    DynamicLoadBalancer(["http://127.0.0.1:9001"], clock=FakeClock())
+    DynamicLoadBalancer(9001)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def choosing(balancer: DynamicLoadBalancer, request: Request) -> None:
+    assert_type(balancer.select_instance(), SelectedInstance)
+    chosen = balancer.select_instance(request, pool="api")
+    assert_type(chosen.url, str)
+    balancer.report(chosen, 0.012)
+    balancer.report(chosen, 0.012, ok=False)
+    assert_type(balancer.begin(), Attempt)
+    with balancer.use() as attempt:
+        assert_type(attempt, Attempt)
+        assert_type(attempt.instance, SelectedInstance)
+        attempt.status = 503
+    attempt.end(Outcome.TIMEOUT)
+
+
+def refusals(balancer: DynamicLoadBalancer) -> None:
+    try:
+        balancer.select_instance()
+    except NoInstanceError as error:
+        assert_type(error.code, str)
+        assert_type(error.hint, str)
+    except ConfigurationError as error:
+        assert_type(error.problems, tuple[str, ...])
+    except SeawallError as error:
+        assert_type(error.message, str)
+
+
+async def with_health_checks(balancer: DynamicLoadBalancer) -> None:
+    async with balancer as running:
+        assert_type(running, DynamicLoadBalancer)
+
+
+async def as_a_transport(balancer: DynamicLoadBalancer) -> None:
+    async with httpx.AsyncClient(transport=BalancingTransport(balancer, pool="api")) as client:
+        await client.get("http://api/items")
+
+
+async def application(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": scope["status"]})
+
+
+def as_middleware() -> None:
+    def utilisation(in_flight: int) -> float:
+        return in_flight / 64
+
+    assert_type(LoadReporter(application, path="/load", utilisation=utilisation), LoadReporter)
+
+
+def clocks() -> None:
+    every: list[Clock] = [SystemClock(), FakeClock()]
+    assert_type(every[0].monotonic(), float)
