@@ -129,11 +129,16 @@ class AdminAccess:
         before: Any,  # noqa: ANN401 - any JSON value
         after: Any,  # noqa: ANN401 - any JSON value
     ) -> None:
-        """Write one change to the audit trail.
+        """Write one change to the audit trail; what is the same before and after is no change, and is not written.
+
+        So a heartbeat that renews a registration, or a weight set to what it is, does not push real changes out of the
+        bounded trail.
 
         Raises:
             ProblemError: 503 `audit-unavailable`; on an unsafe method the intent is in the trail then.
         """
+        if before is not None and before == after:
+            return
         if isinstance(caller, AuthenticatedCaller) and isinstance(caller.change, Change):
             await caller.change.record(action, target, before, after)
             return

@@ -112,9 +112,10 @@ class AuditTrail:
 
     def new_id(self) -> tuple[str, float]:
         """Return a fresh id, unique over all processes, and the time that it sorts by."""
-        at = self._clock.wall()
+        # Whole microseconds, so that the time that a page shows can be asked for exactly.
+        at_us = int(self._clock.wall() * 1_000_000)
         self._sequence = (self._sequence + 1) % 1_000_000
-        return f"{int(at * 1_000_000):017d}-{self._sequence:06d}{self._tag}", at
+        return f"{at_us:017d}-{self._sequence:06d}{self._tag}", at_us / 1_000_000
 
     async def write(self, entry: AuditEntry) -> None:
         """Write or complete an entry.

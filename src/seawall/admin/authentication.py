@@ -11,7 +11,7 @@ import msgspec
 from seawall.admin.instruments import AdminCounters
 from seawall.admin.problems import ProblemError
 from seawall.admin.throttle import FailureThrottle, network_of
-from seawall.admin.tokens import TokenRecord, create_token, list_tokens, make_record, parse_token
+from seawall.admin.tokens import TokenRecord, create_token, list_tokens, make_record, parse_token, read_token
 from seawall.core.access import Role
 from seawall.core.clock import Clock
 from seawall.core.errors import ConfigurationError, StateError
@@ -29,7 +29,10 @@ STALE_LIMIT = 300.0
 """Seconds that known tokens go on working while the store is away; after that nothing is let in."""
 
 _RETRY = 0.5
-"""Seconds between two reads that an unknown token or an absent store may cause, so that neither can flood the store."""
+"""Seconds between two tries to reach a store that is away."""
+
+_LOOKUP_BURST, _LOOKUP_PERIOD = 20, 0.1
+"""Reads of the store for single tokens that the copy does not know, and seconds per further one."""
 
 _STATIC_ID = "environment"
 _log = logging.getLogger("seawall.admin")
@@ -46,8 +49,8 @@ class Identity(msgspec.Struct, frozen=True):
 class TokenBook:
     """Every token in memory, read again when older than `REFRESH` seconds.
 
-    An unknown token causes a read too, at most one each 0.5 s for all callers together: a token that another process
-    made is known almost at once, and guessing cannot flood the store. Safe to call concurrently.
+    A token that the copy does not know is looked for in the store itself, so that one made a moment ago works at once;
+    for all callers together at most 20 times at once and 10 times a second. Safe to call concurrently.
     """
 
     def __init__(self, store: StateStore, clock: Clock) -> None:
@@ -59,6 +62,7 @@ class TokenBook:
         self._generation = 0
         self._stale = False
         self._reading = asyncio.Lock()
+        self._lookups = FailureThrottle(clock, burst=_LOOKUP_BURST, period=_LOOKUP_PERIOD)
 
     async def find(self, token_id: str) -> TokenRecord | None:
         """Return the record of this id, or None.
@@ -66,18 +70,14 @@ class TokenBook:
         Raises:
             ProblemError: 503, when the store has been away for longer than `STALE_LIMIT` seconds.
         """
-        await self._refresh(REFRESH)
-        if token_id not in self._records:
-            await self._refresh(_RETRY)
+        await self._refresh()
         if self._clock.monotonic() - self._read_at > STALE_LIMIT:
-            raise ProblemError(
-                503,
-                f"Tokens cannot be checked: the state store {self._store.url} is away.",
-                code="state-unavailable",
-                hint="bring the store back; known tokens work for 300 s without it",
-                headers={"Retry-After": "1"},
-            )
-        return self._records.get(token_id)
+            raise self._away()
+        record = self._records.get(token_id)
+        if record is None and self._lookups.wait("") == 0:
+            self._lookups.fail("")
+            record = await self._look_up(token_id)
+        return record
 
     def forget(self, token_id: str = "") -> None:
         """Take note of a change made by this process: drop a token now, and read the store again at the next call."""
@@ -85,15 +85,34 @@ class TokenBook:
         self._generation += 1
         self._stale = True
 
-    def _due(self, age: float) -> bool:
-        now = self._clock.monotonic()
-        return self._stale or (now - self._read_at >= age and now - self._tried_at >= _RETRY)
+    async def _look_up(self, token_id: str) -> TokenRecord | None:
+        generation = self._generation
+        try:
+            record = await read_token(self._store, token_id)
+        except StateError as error:
+            raise self._away() from error
+        if record is not None and generation == self._generation:
+            self._records[token_id] = record
+        return record
 
-    async def _refresh(self, age: float) -> None:
-        if not self._due(age):
+    def _away(self) -> ProblemError:
+        return ProblemError(
+            503,
+            f"The token cannot be checked: the state store {self._store.url} is away.",
+            code="state-unavailable",
+            hint=f"bring the store back; tokens used lately work for {STALE_LIMIT:g} s without it",
+            headers={"Retry-After": "1"},
+        )
+
+    def _due(self) -> bool:
+        now = self._clock.monotonic()
+        return self._stale or (now - self._read_at >= REFRESH and now - self._tried_at >= _RETRY)
+
+    async def _refresh(self) -> None:
+        if not self._due():
             return
         async with self._reading:
-            while self._due(age):
+            while self._due():
                 generation, started = self._generation, self._clock.monotonic()
                 self._tried_at = started
                 self._stale = False

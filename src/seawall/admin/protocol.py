@@ -11,6 +11,7 @@ from seawall.admin.problems import PROBLEM_TYPE, ProblemError
 __all__ = ["HEAD_TIMEOUT", "MAX_HEAD_BYTES", "BoundedProtocol"]
 
 MAX_HEAD_BYTES = 32_768
+_SLICE = 4096
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request's head must have arrived."""
 
@@ -27,7 +28,11 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and go on waiting unless the head is complete."""
-        super().data_received(data)
+        # h11 looks at the size of a head only while it is incomplete: given in one piece, any head would pass.
+        for start in range(0, len(data), _SLICE):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + _SLICE])
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

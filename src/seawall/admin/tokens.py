@@ -11,7 +11,6 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -29,6 +28,7 @@ __all__ = [
     "list_tokens",
     "make_record",
     "parse_token",
+    "read_token",
     "revoke_token",
 ]
 
@@ -156,30 +156,33 @@ async def create_token(
 
 async def list_tokens(store: StateStore) -> list[TokenRecord]:
     """Return every token's record, oldest first; one that cannot be read is left out (so refused) with a warning."""
-    return sorted([record async for record in _records(store)], key=lambda record: (record.created_at, record.id))
+    records = [_decoded(entry.key, entry.value) async for entry in store.scan(TOKEN_PREFIX)]
+    return sorted([record for record in records if record], key=lambda record: (record.created_at, record.id))
+
+
+async def read_token(store: StateStore, token_id: str) -> TokenRecord | None:
+    """Return one token's record, or None when there is none that can be read."""
+    value = await store.get(TOKEN_PREFIX + token_id)
+    return None if value is None else _decoded(TOKEN_PREFIX + token_id, value)
 
 
 async def revoke_token(store: StateStore, token_id: str) -> TokenRecord | None:
     """Remove a token; return what it was, or None when there is none of this id."""
-    for record in await list_tokens(store):
-        if record.id == token_id:
-            await store.delete(TOKEN_PREFIX + token_id)
-            return record
-    return None
+    record = await read_token(store, token_id)
+    return record if record is not None and await store.delete(TOKEN_PREFIX + token_id) else None
 
 
-async def _records(store: StateStore) -> AsyncIterator[TokenRecord]:
-    async for entry in store.scan(TOKEN_PREFIX):
-        try:
-            record = msgspec.json.decode(entry.value, type=TokenRecord)
-            bytes.fromhex(record.salt)
-        except (msgspec.DecodeError, ValueError) as error:
-            _log.warning("token at %s cannot be read and is refused: %s", entry.key, error)
-            continue
-        if entry.key == TOKEN_PREFIX + record.id:
-            yield record
-        else:
-            _log.warning("token at %s names another id and is refused", entry.key)
+def _decoded(key: str, value: bytes) -> TokenRecord | None:
+    try:
+        record = msgspec.json.decode(value, type=TokenRecord)
+        bytes.fromhex(record.salt)
+    except (msgspec.DecodeError, ValueError) as error:
+        _log.warning("token at %s cannot be read and is refused: %s", key, error)
+        return None
+    if key != TOKEN_PREFIX + record.id:
+        _log.warning("token at %s names another id and is refused", key)
+        return None
+    return record
 
 
 def _digest(salt: bytes, secret: str) -> str:
