@@ -16,7 +16,7 @@ from seawall.config.shape import static_fields
 
 __all__ = ["Problem", "Translator", "hide_password", "shown"]
 
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]*(?=@)|(?<=password=)[^&\s\"]*")
 
 _MAX_SHOWN = 60
 
@@ -92,8 +92,8 @@ class Translator:
 
 
 def hide_password(text: str) -> str:
-    """Return a text without what stands between `//` and `@` in a url."""
-    return _CREDENTIALS.sub("//(hidden)@", text)
+    """Return a text without the user and password of a url, and without a password among its parameters."""
+    return _CREDENTIALS.sub("(hidden)", text)
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ from seawall.config.section import Integer, Milliseconds, Section, setting
 
 __all__ = ["StateSettings"]
 
-_URL = re.compile(r"memory://|sqlite:///.+|rediss?://[^/\s]+(/\S*)?|unix:///\S+")
+_URL = re.compile(r"memory://|sqlite:///.+|rediss?://[^/\s]+(/\S*)?")
 
 
 def _check_url(text: str) -> str:
