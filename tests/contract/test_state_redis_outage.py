@@ -170,6 +170,68 @@ async def test_foreign_change_of_a_ttl_is_followed(server: RedisServer, store: S
         await eventually(unscored)
 
 
+async def test_patterns_go_with_their_watchers(server: RedisServer, store: StateStore) -> None:
+    from redis import Redis
+
+    kept, dropped = store.watch("w/"), store.watch("x/")
+    await collect(kept, Change("", None))
+    await collect(dropped, Change("", None))
+    with Redis.from_url(server.url) as client:
+        assert client.pubsub_numpat() == 2
+        del dropped
+        await eventually(lambda: client.pubsub_numpat() == 1)
+        del kept
+        await eventually(lambda: client.pubsub_numpat() == 0)
+    again = store.watch("w/")
+    await collect(again, Change("", None))
+
+
+async def test_quiet_connection_is_asked_for_a_sign_of_life(server: RedisServer, monkeypatch) -> None:
+    from redis import Redis
+
+    monkeypatch.setattr("seawall.state.redis._SILENCE_SECONDS", 0.15)
+    store = open_store(server.url, timeout=5.0)
+    watch = store.watch("w/")
+    await collect(watch, Change("", None))
+    with Redis.from_url(server.url) as client:
+        await eventually(lambda: client.info("commandstats").get("cmdstat_ping", {}).get("calls", 0) >= 3)
+    await store.put("w/1", b"1")
+    assert await collect(watch, Change("w/1", b"1")) == [Change("w/1", b"1")], "it was taken for dead"
+    await store.close()
+
+
+async def test_watch_connection_that_went_dead_without_a_word_is_replaced(server: RedisServer, monkeypatch) -> None:
+    """As behind a firewall that forgot the connection: open on our side, and nothing comes."""
+    monkeypatch.setattr("seawall.state.redis._SILENCE_SECONDS", 0.3)
+    muted = asyncio.Event()
+    port = int(server.url.rsplit(":", 1)[1].removesuffix("/0"))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mute: list[bool]) -> None:
+        while part := await reader.read(65536):
+            if b"PSUBSCRIBE" in part and not muted.is_set():
+                mute[0] = True
+            if not (mute[0] and muted.is_set()):
+                writer.write(part)
+        writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+        mute = [False]
+        await asyncio.gather(pump(reader, upstream_writer, mute), pump(upstream_reader, writer, mute))
+
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
+    store = open_store(server.url.replace(str(port), str(proxy.sockets[0].getsockname()[1])), timeout=5.0)
+    watch = store.watch("w/")
+    await collect(watch, Change("", None))
+    muted.set()
+    assert await collect(watch, Change("", None)) == [Change("", None)]
+    await store.put("w/1", b"1")
+    await collect(watch, Change("w/1", b"1"))
+    await store.close()
+    proxy.close()
+    await proxy.wait_closed()
+
+
 async def test_unwatched_keys_that_expire_leave_nothing_for_good(server: RedisServer, store: StateStore) -> None:
     from redis import Redis
 
@@ -183,4 +245,3 @@ async def test_unwatched_keys_that_expire_leave_nothing_for_good(server: RedisSe
             return client.zcard("seawall:index") == 1
 
         await eventually(only_the_last_is_kept)
-    await asyncio.sleep(0)

@@ -123,11 +123,11 @@ class GuardedCalls:
         except StateUnavailableError as error:
             self.breaker.fail(error.message)
             raise
-        except asyncio.CancelledError:
-            self.breaker.abandon()
-            raise
-        except BaseException:
+        except Exception:
             self.breaker.succeed()
+            raise
+        except BaseException:  # cancelled, or the process ends
+            self.breaker.abandon()
             raise
         self.breaker.succeed()
         return result

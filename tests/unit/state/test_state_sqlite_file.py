@@ -1,4 +1,5 @@
 # ruff: noqa: ASYNC240 - what is on disk is what these tests look at
+import logging
 import shutil
 import sqlite3
 import stat
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from seawall.core.errors import StateCorruptError, StateUnavailableError
-from seawall.state import open_store
+from seawall.state import Change, open_store
 from seawall.state.sqlite_schema import APPLICATION_ID, MIGRATIONS, open_file
+from seawall.testing.state import collect, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +232,23 @@ async def test_path_that_becomes_writable_is_used_without_a_restart(tmp_path: Pa
     blocker.unlink()
     await store.put("a/1", b"1")
     assert await store.get("a/1") == b"1"
+    await store.close()
+
+
+async def test_watch_waits_for_a_file_that_can_be_used(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("seawall.state.sqlite._POLL_RETRY_INTERVAL", 0.01)
+    caplog.set_level(logging.INFO, "seawall.state")
+    blocker = tmp_path / "blocker"
+    blocker.touch()
+    store = open_store(f"sqlite:///{blocker}/state.db", timeout=5.0)
+    watch = store.watch("")
+    await eventually(lambda: "cannot be followed" in caplog.text)
+    blocker.unlink()
+    await collect(watch, Change("", None))
+    await store.put("a/1", b"1")
+    await collect(watch, Change("a/1", b"1"))
+    assert caplog.text.count("cannot be followed") == 1
+    assert "is back" in caplog.text
     await store.close()
 
 
