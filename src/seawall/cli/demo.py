@@ -1,66 +1,46 @@
 """`seawall demo`: real traffic over three real servers, one of which dies and comes back."""
 
-import asyncio
-import contextlib
 import json
-import random
-import signal
 import sys
-import tempfile
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
-from rich.console import Console
 
-from seawall.cli.demo_load import OpenLoopLoad
-from seawall.cli.demo_stage import DemoServer, Gateway, start_gateway, start_servers
-from seawall.cli.demo_view import Display, Event, LiveDisplay, PlainDisplay, Row, Scene
 from seawall.systems.balancing.model import StrategyName
 
-__all__ = ["Outcome", "Play", "demo", "play"]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-_KILLED_AT = 0.35
-"""Share of the run after which a server is killed: 7 s of 20 s."""
-_BACK_AT = 0.7
-_FRAME_SECONDS = 0.25
+    from seawall.cli.demo_play import Outcome
 
-
-class Play(NamedTuple):
-    """How to run the demo: seconds of traffic, requests per second, and how the gateway is set."""
-
-    duration: float = 20.0
-    rate: float = 500.0
-    strategy: StrategyName = StrategyName.LATENCY_BASED
-    workers: int = 2
-    keep: bool = False
+__all__ = ["register"]
 
 
-class Outcome(NamedTuple):
-    """What came of it; `problems` says what did not go as it must, and is empty when all did."""
-
-    requests: int
-    failed: int
-    shares: dict[str, float]
-    p50_ms: float
-    p99_ms: float
-    problems: tuple[str, ...]
+def register(app: typer.Typer) -> None:
+    """Add the verb `demo` to the command line."""
+    app.command("demo", help="Watch real traffic balanced over three servers while one dies and comes back.")(_demo)
 
 
-def demo(
+def _demo(
     duration: Annotated[float, typer.Option(min=3.0, help="Seconds of traffic; what happens is scaled to it.")] = 20.0,
     rate: Annotated[float, typer.Option(min=1.0, help="Requests per second.")] = 500.0,
     strategy: Annotated[StrategyName, typer.Option(help="How to balance.")] = StrategyName.LATENCY_BASED,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes of the gateway.")] = 2,
-    keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, with the admin URL and token.")] = False,  # noqa: FBT002
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, with the admin URL and token.")] = False,
 ) -> None:
-    """Watch the gateway balance real traffic over three servers while one dies and comes back."""
+    # Imported here, because `seawall --help` needs none of it.
+    import uvloop  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from seawall.cli.demo_play import Play, play  # noqa: PLC0415
+    from seawall.cli.demo_view import Display, LiveDisplay, PlainDisplay  # noqa: PLC0415
+
     console = Console()
     console.print("Starting three servers and a gateway ...", highlight=False)
     display: Display = LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
     try:
-        outcome = uvloop.run(play(Play(duration, rate, strategy, workers, keep), display, console))
+        outcome = uvloop.run(play(Play(duration, rate, strategy.value, workers, keep), display))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     finally:
@@ -69,181 +49,7 @@ def demo(
     raise typer.Exit(1 if outcome.problems else 0)
 
 
-async def play(how: Play, display: Display, console: Console) -> Outcome:
-    """Run the demo on a display; raise `KeyboardInterrupt` when a signal ends it early."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    check_interval_ms = max(100, min(500, round(how.duration * 25)))
-    # The table is drawn on another thread; hand over the interpreter fast enough not to delay requests by milliseconds.
-    sys.setswitchinterval(0.0005)
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seawall-demo-")))
-        servers = await stack.enter_async_context(start_servers())
-        gateway = await stack.enter_async_context(
-            start_gateway(
-                servers, folder=folder, strategy=how.strategy, workers=how.workers, check_interval_ms=check_interval_ms
-            )
-        )
-        return await _Run(how, servers, gateway, display, console, stop).run()
-    raise AssertionError("an exit stack without suppressing contexts never swallows")
-
-
-class _Run:
-    """One run over a stage that stands."""
-
-    def __init__(
-        self,
-        how: Play,
-        servers: list[DemoServer],
-        gateway: Gateway,
-        display: Display,
-        console: Console,
-        stop: asyncio.Event,
-    ) -> None:
-        host, _, port = gateway.url.removeprefix("http://").rpartition(":")
-        self._how = how
-        self._servers = servers
-        self._gateway = gateway
-        self._display = display
-        self._console = console
-        self._stop = stop
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
-        self._events: list[Event] = []
-        self._states: dict[str, str] = {}
-        self._noticed = False
-        self._answered_before = 0
-        self._answered_away = 0
-        self._load = OpenLoopLoad(host, int(port), rate=how.rate, rng=random.Random(7))  # noqa: S311 - gaps, no secret
-
-    async def run(self) -> Outcome:
-        """Send traffic, let things happen, show them; return what came of it."""
-        traffic = self._loop.create_task(self._load.run())
-        happenings = self._loop.create_task(self._happen())
-        try:
-            await self._watch()
-            happenings.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await happenings
-        finally:
-            for task in (traffic, happenings):
-                task.cancel()
-            await asyncio.gather(traffic, happenings, return_exceptions=True)
-        await self._load.drain(seconds=5.0)
-        return self._outcome()
-
-    async def _happen(self) -> None:
-        victim = self._servers[0]
-        await self._sleep_until(self._how.duration * _KILLED_AT)
-        self._answered_before = self._load.by_server[victim.name]
-        await victim.kill()
-        self._tell(f"{victim.name} is killed (SIGKILL)")
-        await self._sleep_until(self._how.duration * _BACK_AT)
-        self._answered_away = self._load.by_server[victim.name]
-        await victim.start()
-        self._tell(f"{victim.name} is started again")
-        if self._how.keep:
-            await self._sleep_until(self._how.duration)
-            self._tell(f"kept running until Ctrl-C: gateway {self._gateway.url}, admin API {self._gateway.admin_url}")
-            self._tell(f"admin token: {self._gateway.token}")
-
-    async def _watch(self) -> None:
-        """Show a scene several times a second until the end or a signal."""
-        while True:
-            elapsed = self._elapsed()
-            over = elapsed >= self._how.duration
-            if over and not self._how.keep:
-                return
-            try:
-                instances = _instances(await self._gateway.state())
-            except OSError as error:
-                self._tell(f"the admin API does not answer: {error}")
-                instances = {}
-            self._display.show(self._scene(instances))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _FRAME_SECONDS)
-            if self._stop.is_set():
-                if over:
-                    return
-                raise KeyboardInterrupt
-
-    def _scene(self, instances: dict[str, dict[str, Any]]) -> Scene:
-        recent = [answer for answer in self._load.recent if not answer.failed]
-        rows = []
-        for server in self._servers:
-            seen = instances.get(server.name, {})
-            state = seen.get("state", "?")
-            if self._states.get(server.name, state) != state:
-                check = seen.get("last_check") or {}
-                why = f" ({check['reason']})" if state == "unhealthy" and check.get("result") == "failed" else ""
-                self._tell(f"the gateway sees {server.name} {state}{why}")
-            self._states[server.name] = state
-            if server is self._servers[0] and state not in {"healthy", "?"}:
-                self._noticed = True
-            latency = seen.get("latency_ms", {})
-            rows.append(
-                Row(
-                    server.name,
-                    server.latency_ms,
-                    state,
-                    sum(answer.server == server.name for answer in recent) / max(len(recent), 1),
-                    self._load.by_server[server.name],
-                    seen.get("active", 0),
-                    latency.get("p50") or 0.0,
-                    latency.get("p99") or 0.0,
-                )
-            )
-        return Scene(
-            self._elapsed(),
-            self._how.duration,
-            f"Seawall demo: {self._how.rate:g} requests/s, {self._how.strategy}",
-            tuple(rows),
-            tuple(self._events),
-            self._load.sent,
-            self._load.failed,
-            self._load.latencies.quantile(0.5) * 1e3,
-            self._load.latencies.quantile(0.99) * 1e3,
-        )
-
-    def _outcome(self) -> Outcome:
-        load = self._load
-        victim = self._servers[0].name
-        answered = sum(load.by_server.values())
-        problems = [f"{count} requests failed: {cause}" for cause, count in load.failures.items()]
-        if not answered:
-            problems.append("no request was answered")
-        if not self._answered_before:
-            problems.append(f"{victim} had no traffic before it was killed")
-        if not self._noticed:
-            problems.append(f"the gateway never saw that {victim} was dead")
-        if load.by_server[victim] <= self._answered_away:
-            problems.append(f"{victim} got no traffic back")
-        return Outcome(
-            load.sent,
-            load.failed,
-            {server.name: round(load.by_server[server.name] / max(answered, 1), 4) for server in self._servers},
-            round(load.latencies.quantile(0.5) * 1e3, 2),
-            round(load.latencies.quantile(0.99) * 1e3, 2),
-            tuple(problems),
-        )
-
-    async def _sleep_until(self, elapsed: float) -> None:
-        await asyncio.sleep(elapsed - self._elapsed())
-
-    def _elapsed(self) -> float:
-        return self._loop.time() - self._started
-
-    def _tell(self, text: str) -> None:
-        self._events.append(Event(self._elapsed(), text))
-
-
-def _instances(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {instance["id"]: instance for pool in state["pools"] for instance in pool["instances"]}
-
-
-def _print_summary(console: Console, outcome: Outcome) -> None:
+def _print_summary(console: "Console", outcome: "Outcome") -> None:
     console.print()
     shares = ", ".join(f"{name} {share:.1%}" for name, share in outcome.shares.items())
     console.print(
@@ -256,4 +62,5 @@ def _print_summary(console: Console, outcome: Outcome) -> None:
         console.print(f"not as it must be: {problem}", style="bold red", highlight=False, soft_wrap=True)
     result = outcome._asdict()
     del result["problems"]
-    print(json.dumps(result), flush=True)  # noqa: T201 - for machines: the last line on standard output
+    sys.stdout.write(json.dumps(result) + "\n")  # for machines: the last line on standard output
+    sys.stdout.flush()

@@ -7,6 +7,7 @@ request runs from the moment at which it was due, so a stall shows in every requ
 import asyncio
 import contextlib
 import math
+import os
 import random
 from collections import Counter, deque
 from typing import NamedTuple, cast
@@ -154,7 +155,7 @@ class OpenLoopLoad:
         try:
             _, connection = await self._loop.create_connection(lambda: _Connection(self), *self._address)
         except OSError as error:
-            self.finish(due, "", f"connect: {error.strerror or error}")
+            self.finish(due, "", f"connect: {os.strerror(error.errno) if error.errno else error}")
         else:
             connection.send(due)
 
