@@ -25,8 +25,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verb `config` to the command line."""
-    config = typer.Typer(name="config", help="Check and show the configuration.", no_args_is_help=True)
-    config.command("check", help="Say whether the configuration is right, or everything that is wrong.")(_check)
+    config = typer.Typer(
+        name="config", help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None
+    )
+    config.command("check", help="Say OK, or everything that is wrong.")(_check)
     config.command("show", help="Print each effective value with its origin; secrets are hidden.")(_show)
     config.command("schema", help="Print the JSON Schema of seawall.toml, for editors.")(_schema)
     app.add_typer(config)

@@ -55,7 +55,7 @@ def check_hash_key(text: str) -> str:
     if text == "client":
         return text
     if kind not in {"header", "cookie"} or not name:
-        raise ValueError("client, header:<name> or cookie:<name>")
+        raise ValueError("client, header:NAME or cookie:NAME")
     check_header_name(name)
     return f"header:{name.lower()}" if kind == "header" else text
 

@@ -66,7 +66,7 @@ class Section(BaseModel):
         text = {**table["properties"][cls.short_form], "title": cls.short_form}
         short = dict(table)
         table.clear()
-        table.update({"anyOf": [text, short], "description": short.pop("description", "")})
+        table.update({"anyOf": [text, short], "description": short.get("description", "")})
         return schema
 
 

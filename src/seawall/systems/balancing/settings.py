@@ -221,7 +221,7 @@ class PoolSettings(Section):
     )
     affinity: AffinitySettings | None = setting(None, "Session affinity; absent turns it off.")
     hash_key: Annotated[str, AfterValidator(check_hash_key)] = setting(
-        "client", "For consistent-hash: client, header:<name> or cookie:<name>."
+        "client", "For consistent-hash: client, header:NAME or cookie:NAME."
     )
     hash_load_bound: Number = setting(
         1.25, "For consistent-hash: most load of an instance, as a multiple of the mean.", unit="multiple", gt=1, le=100
