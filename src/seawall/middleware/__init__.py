@@ -1,0 +1,1 @@
+"""Seawall inside an application: pure ASGI classes and client transports."""
