@@ -1,11 +1,18 @@
-"""Which requests a rule speaks of, and whether one condition takes everything that another does."""
+"""What a rule may say: which requests it takes, whether one condition covers another, and what requests count by."""
 
 import ipaddress
 from collections.abc import Iterable
 
 import msgspec
 
-__all__ = ["Condition", "covers", "segment_prefix"]
+__all__ = ["KEY_FORMS", "MAX_VALUE", "Condition", "check_key_part", "covers", "segment_prefix"]
+
+KEY_FORMS = "identity, client, client/PREFIX, user, tenant, api-key, role, route, header:NAME or global"
+
+MAX_VALUE = 128
+"""Characters of a value that are kept as they are; a longer one is replaced by a digest of 128 bits."""
+
+_PLAIN = frozenset({"identity", "client", "user", "tenant", "api-key", "role", "route", "global"})
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +37,21 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     users: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
+
+
+def check_key_part(text: str) -> str:
+    """Return a key part in its one spelling; ValueError says what is accepted."""
+    kind, separator, name = text.partition(":")
+    if kind == "header" and separator and name and len(name) <= MAX_VALUE:
+        return f"header:{name.lower()}"
+    kind, separator, prefix = text.partition("/")
+    if kind == "client" and separator:
+        if prefix.isascii() and prefix.isdigit() and 1 <= int(prefix) <= 128:
+            return f"client/{int(prefix)}"
+        raise ValueError("client/PREFIX with a prefix of 1 to 128, such as client/24 or client/56")
+    if text not in _PLAIN:
+        raise ValueError(KEY_FORMS)
+    return text
 
 
 def covers(wide: Condition, narrow: Condition) -> bool:
@@ -82,8 +104,6 @@ def _within(
     outer: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
 ) -> bool:
     return any(
-        network.version == other.version
-        and other.prefixlen <= network.prefixlen
-        and network.network_address in other
+        network.version == other.version and other.prefixlen <= network.prefixlen and network.network_address in other
         for other in outer
     )

@@ -7,6 +7,7 @@ import msgspec
 
 from seawall.core.snapshot import Report, Snapshot
 from seawall.systems.ratelimit.condition import Condition
+from seawall.systems.ratelimit.verdict import Verdict
 
 __all__ = [
     "ANONYMOUS",
@@ -14,12 +15,13 @@ __all__ = [
     "PRIORITIES",
     "Algorithm",
     "Block",
-    "Charge",
+    "Decision",
     "EndpointFactor",
     "Factors",
     "LimitResult",
     "Mode",
     "Override",
+    "Penalty",
     "PriorityRule",
     "QuotaState",
     "RateLimitReport",
@@ -79,7 +81,7 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         name: name of the policy in the `RateLimit-Policy` field, unique within the rule.
         limit: requests per window before any factor, above 0; for `concurrency` requests in flight.
         window: seconds; for `concurrency` the time after which a permit that nobody gave back expires.
-        burst: for `gcra` the requests that an idle key may make at once; scales with the limit.
+        burst: for `gcra` the requests that an idle key may make at once; scales with the limit; 0 for the limit itself.
         cost: what a request of cost 1 takes; `concurrency` always takes one permit.
         min: the lowest effective limit that factors lead to.
         max: the highest effective limit that factors lead to.
@@ -93,6 +95,11 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     cost: float = 1.0
     min: float = 0.0
     max: float = float("inf")
+
+    @property
+    def burst_share(self) -> float:
+        """The burst as a multiple of the limit, which stays the same while factors scale both."""
+        return (self.burst or self.limit) / self.limit
 
 
 class EndpointFactor(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +140,18 @@ class RuleSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     fallthrough: bool = False
 
 
+class Penalty(msgspec.Struct, frozen=True):
+    """What a key has earned by violations, until it expires by itself.
+
+    Attributes:
+        factor: multiplier of its limits; 0 refuses it.
+        until: monotonic seconds of the engine's clock.
+    """
+
+    factor: float
+    until: float
+
+
 class Override(msgspec.Struct, frozen=True, kw_only=True):
     """A limit of one subject's own, until it expires.
 
@@ -165,16 +184,18 @@ class RateLimitSnapshot(Snapshot, frozen=True, kw_only=True):
         threats: factors 0..1 by subject, such as `client:192.0.2.7`; the lowest of a request's subjects counts.
         overrides: by subject.
         blocks: by subject, also networks such as `client:192.0.2.0/24`.
+        shedding: whether requests are counted by tier, for shares of admission to be computed from.
         admission: share 0..1 of requests let in, by tier.
     """
 
     rules: tuple[RuleSnapshot, ...] = ()
     priorities: tuple[PriorityRule, ...] = ()
-    load: dict[str, float] = {}
+    load: dict[str, float] = msgspec.field(default_factory=dict)
     threat: float = 1.0
-    threats: dict[str, float] = {}
-    overrides: dict[str, Override] = {}
-    blocks: dict[str, Block] = {}
+    threats: dict[str, float] = msgspec.field(default_factory=dict)
+    overrides: dict[str, Override] = msgspec.field(default_factory=dict)
+    blocks: dict[str, Block] = msgspec.field(default_factory=dict)
+    shedding: bool = False
     admission: tuple[float, ...] = (1.0,) * PRIORITIES
 
 
@@ -193,14 +214,16 @@ class RateLimitReport(Report, frozen=True, kw_only=True):
     Attributes:
         rules: by rule id.
         blocked: requests refused because a subject is blocked.
+        offered: requests by tier before any was shed, counted while shedding is enabled.
         shed: requests refused by overload, by tier.
         unlimited: requests that no rule with windows took.
         keys: keys in the table now.
         evicted: keys that were forgotten while they still counted, because the table was full.
     """
 
-    rules: dict[str, RuleReport] = {}
+    rules: dict[str, RuleReport] = msgspec.field(default_factory=dict)
     blocked: int = 0
+    offered: tuple[int, ...] = (0,) * PRIORITIES
     shed: tuple[int, ...] = (0,) * PRIORITIES
     unlimited: int = 0
     keys: int = 0
@@ -240,15 +263,11 @@ class QuotaState(msgspec.Struct, frozen=True):
     algorithm: Algorithm
 
 
-class Charge(msgspec.Struct):
-    """What one rule took for a request, so that it can be given back; `permit` marks requests in flight."""
+Decision = tuple[Any, str, float, tuple[float, ...], tuple[Verdict[Any], ...]]
+"""What one rule decided: (compiled rule, key, monotonic seconds, effective limits, verdict of each window).
 
-    rule: Any
-    key: str
-    at: float
-    limits: tuple[float, ...]
-    cost: float
-    permit: bool
+A plain tuple, because one is made for every request.
+"""
 
 
 class LimitResult(msgspec.Struct):
@@ -264,9 +283,12 @@ class LimitResult(msgspec.Struct):
             costs more than the limit can ever admit.
         rule: id of the deciding rule; empty when no rule took the request.
         factors: what the configured limit was multiplied with.
-        shadow: why a rule in shadow mode would have refused; None when none would.
         key: the count that decided, such as `client:192.0.2.7`; identities of absurd length are hashed.
+        shadow: why a rule in shadow mode would have refused; None when none would.
         detail: why a subject is blocked, for operators.
+        decisions: what each rule decided, the refusing one alone when refused; for `windows`, `refund` and `release`.
+        cost: what the request has taken and not got back yet.
+        holds: whether it holds permits of requests in flight.
     """
 
     allowed: bool
@@ -278,7 +300,17 @@ class LimitResult(msgspec.Struct):
     reason: Reason
     factors: Factors
     key: str = ""
-    charges: tuple[Charge, ...] = ()
-    windows: tuple[QuotaState, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    cost: float = 0.0
+    holds: bool = False
     shadow: Reason | None = None
     detail: str = ""
+
+    @property
+    def windows(self) -> tuple[QuotaState, ...]:
+        """Every window that was looked at, in order, as the `RateLimit` fields tell them."""
+        return tuple(
+            QuotaState(window.name, limit, window.window, verdict[2], verdict[3], window.algorithm)
+            for rule, _, _, limits, verdicts in self.decisions
+            for window, limit, verdict in zip(rule.windows, limits, verdicts, strict=True)
+        )
