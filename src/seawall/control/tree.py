@@ -11,6 +11,7 @@ from seawall.config.gateway import GatewaySettings
 from seawall.config.section import Finding, Section, refusal, setting
 from seawall.config.state import StateSettings
 from seawall.systems.balancing.settings import BalancingSettings
+from seawall.systems.ratelimit.settings import RateLimitSettings
 
 __all__ = ["Settings"]
 
@@ -27,6 +28,9 @@ class Settings(Section):
     state: StateSettings = setting(StateSettings(), "Where shared truth is kept.")
     control: ControlSettings = setting(ControlSettings(), "How the control process and its workers keep in touch.")
     balancing: BalancingSettings = setting(BalancingSettings(), "Pools of instances, and the routes to them.")
+    ratelimit: RateLimitSettings = setting(
+        RateLimitSettings(), "Limits of AdaptiveRateLimiter; the gateway does not apply them yet."
+    )
 
     @model_validator(mode="after")
     def _refuse_impossible(self) -> Self:

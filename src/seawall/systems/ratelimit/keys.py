@@ -46,7 +46,7 @@ _DIGEST_FORM = re.compile(r"#[0-9a-f]{32}")
 KeyBuilder = Callable[["LimitContext"], str]
 
 
-class LimitContext(msgspec.Struct, kw_only=True):
+class LimitContext(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is known of a request that asks to pass; leave out what is not known.
 
     Attributes:

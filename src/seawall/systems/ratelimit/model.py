@@ -306,6 +306,11 @@ class LimitResult(msgspec.Struct):
     shadow: Reason | None = None
     detail: str = ""
 
+    def __repr__(self) -> str:
+        decided = f"rule={self.rule!r}, key={self.key!r}, remaining={self.remaining}, limit={self.limit:g}"
+        waits = f"reset_after={self.reset_after:.3f}, retry_after={self.retry_after:.3f}"
+        return f"LimitResult(allowed={self.allowed}, reason={self.reason.value!r}, {decided}, {waits}, {self.factors})"
+
     @property
     def windows(self) -> tuple[QuotaState, ...]:
         """Every window that was looked at, in order, as the `RateLimit` fields tell them."""

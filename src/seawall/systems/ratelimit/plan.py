@@ -2,7 +2,7 @@
 
 import msgspec
 
-from seawall.systems.ratelimit.condition import Condition
+from seawall.systems.ratelimit.condition import Condition, covers
 from seawall.systems.ratelimit.factors import LoadTolerances
 from seawall.systems.ratelimit.ladder import LadderLimits
 from seawall.systems.ratelimit.model import (
@@ -55,7 +55,9 @@ class RateLimitPlan(msgspec.Struct, frozen=True, kw_only=True):
 def make_plan(settings: RateLimitSettings) -> RateLimitPlan:
     """Return the plan of some settings."""
     rules = [_rule(rule) for rule in settings.rules]
-    if settings.base:
+    # The base is for what no rule takes; where rules take everything there is no place for it.
+    final = [rule for rule in rules if rule.mode is Mode.ENFORCE and not rule.fallthrough]
+    if settings.base and settings.mode != "off" and not any(covers(rule.match, Condition()) for rule in final):
         rules.append(_base(settings))
     return RateLimitPlan(
         rules=tuple(rules),
