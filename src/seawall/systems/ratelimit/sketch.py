@@ -1,8 +1,7 @@
 """The heaviest keys of a stream in constant space: Space-Saving.
 
 Source: Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and top-k elements in data streams", 2005;
-    merging after
-Agarwal et al., "Mergeable summaries", 2012.
+merging after Agarwal et al., "Mergeable summaries", 2012.
 
 **Bound.** Of a stream of weight `n`, a sketch of capacity `k` gives every key that it holds `true <= count <= true +
 error` with `error <= n / k`, and holds every key whose true weight exceeds `n / k`. Merging keeps both, with the sum
