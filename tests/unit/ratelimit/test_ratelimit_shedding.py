@@ -213,6 +213,14 @@ def test_any_input_gives_shares_and_bounded_slopes(rows: list[tuple[float, int, 
         before = share
 
 
+def test_what_is_no_measurement_changes_nothing() -> None:
+    queue = QueueController()
+    before = queue.step(0.1, 10, 5, 50.0, 10.0)
+    assert before < 1.0
+    assert queue.step(0.0, 10, 5, 50.0, 10.0) == before
+    assert queue.step(0.1, 10, 5, math.nan, 10.0) == before
+
+
 def test_controllers_that_make_no_sense_are_refused() -> None:
     for build in (
         lambda: QueueController(gain=0.0),

@@ -1,7 +1,9 @@
 """What a client is told of its quota: RateLimit fields, their older X- forms, Retry-After, and the problem types.
 
 Source: draft-ietf-httpapi-ratelimit-headers-10 over RFC 9651 (structured fields), RFC 9110 section 10.2.3
-(Retry-After), RFC 9457 (problem details). Limits are rounded down and waits up, so a client that believes them is never refused for it.
+    (Retry-After),
+RFC 9457 (problem details). Limits are rounded down and waits up, so a client that believes them is never refused for
+it.
 """
 
 import math

@@ -192,15 +192,20 @@ def check_all(
     """
     if states is None:
         states = (None,) * len(quotas)
-    verdicts = tuple(
-        quota.check(state, now, limit, cost) for quota, state, limit in zip(quotas, states, limits, strict=True)
-    )
+    verdicts = []
+    decisive = tightest = -1
     retry_after = 0.0
-    decisive = -1
-    for index, verdict in enumerate(verdicts):
-        if not verdict[0] and (decisive < 0 or verdict[4] > retry_after):
-            decisive, retry_after = index, verdict[4]
+    least = math.inf
+    for index, (quota, state, limit) in enumerate(zip(quotas, states, limits, strict=True)):
+        verdict = quota.check(state, now, limit, cost)
+        verdicts.append(verdict)
+        if not verdict[0]:
+            if decisive < 0 or verdict[4] > retry_after:
+                decisive, retry_after = index, verdict[4]
+        else:
+            left = verdict[2] / limit if limit > 0.0 else 0.0
+            if tightest < 0 or left < least:
+                tightest, least = index, left
     if decisive >= 0:
-        return Outcome(False, states, verdicts, decisive, retry_after)
-    decisive = min(range(len(verdicts)), key=lambda index: verdicts[index][2] / (limits[index] or 1.0))
-    return Outcome(True, tuple(verdict[1] for verdict in verdicts), verdicts, decisive, 0.0)
+        return Outcome(False, states, tuple(verdicts), decisive, retry_after)
+    return Outcome(True, tuple([verdict[1] for verdict in verdicts]), tuple(verdicts), tightest, 0.0)
