@@ -251,7 +251,7 @@ class RateLimitEngine:
             reason=reason,
             factors=trial.factors,
             key=trial.key,
-            decisions=((trial.rule, trial.key, now, trial.limits, trial.verdicts),),
+            decisions=((trial.rule, trial.key, now, trial.limits, _as_they_are(trial, now)),),
         )
 
     # -- factors -------------------------------------------------------------------------------------------------------
@@ -337,6 +337,20 @@ def _store(trial: _Trial, now: float) -> None:
     if trial.verdicts:
         states = tuple([verdict[1] for verdict in trial.verdicts])
         trial.rule.table.put(trial.key, states[0] if trial.rule.simple else states, now)
+
+
+def _as_they_are(trial: _Trial, now: float) -> tuple[Verdict[Any], ...]:
+    """Return the verdicts of a refused trial; the windows that had room took nothing, and are looked at again."""
+    rule = trial.rule
+    if rule.simple:
+        return trial.verdicts
+    states = rule.table.get(trial.key) or (None,) * len(rule.quotas)
+    return tuple(
+        [
+            quota.check(state, now, limit, 0.0) if verdict[0] else verdict
+            for quota, state, limit, verdict in zip(rule.quotas, states, trial.limits, trial.verdicts, strict=True)
+        ]
+    )
 
 
 def _reason(trial: _Trial) -> Reason:
