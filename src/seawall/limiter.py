@@ -12,8 +12,10 @@ import msgspec
 from pydantic import ValidationError
 
 from seawall.config.environment import read_environment
+from seawall.config.keypath import key_path
 from seawall.config.loader import load
 from seawall.config.problems import Translator
+from seawall.config.section import Path as KeyPath
 from seawall.config.section import Section
 from seawall.control.tree import Settings
 from seawall.core.clock import Clock, SystemClock
@@ -341,7 +343,7 @@ def _from_environment(environ: Mapping[str, str]) -> RateLimitSettings:
     found = read_environment(_Tree, own, ())
     if found.problems:
         raise _refusal(found.problems)
-    return _validated(found.layer.values.get("ratelimit", {}))
+    return _validated(found.layer.values.get("ratelimit", {}), lambda path: found.layer.origin(("ratelimit", *path)))
 
 
 def _with_base(settings: RateLimitSettings) -> RateLimitSettings:
@@ -351,13 +353,13 @@ def _with_base(settings: RateLimitSettings) -> RateLimitSettings:
     return settings.model_copy(update={"base": DEFAULT_BASE})
 
 
-def _validated(table: Mapping[str, Any]) -> RateLimitSettings:
+def _validated(table: Mapping[str, Any], origin: Callable[[KeyPath], str] | None = None) -> RateLimitSettings:
     try:
         return RateLimitSettings.model_validate(table)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(str(part) for part in problem.path)}: "
-            f"{problem.text.replace('{other}', '.'.join(str(part) for part in problem.other))}"
+            (f"{origin(problem.path)}: " if origin is not None else "")
+            + f"{key_path(problem.path)}: {problem.text.replace('{other}', key_path(problem.other))}"
             for problem in Translator(RateLimitSettings).problems(error)
         ]
         raise _refusal(problems) from error

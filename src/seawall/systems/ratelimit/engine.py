@@ -150,10 +150,10 @@ class RateLimitEngine:
         role = context.role or ("user" if context.identifier or context.user or context.api_key else ANONYMOUS)
         found = rule.cache.get((role, context.method, context.pool)) or self._shared_limits(rule, context, role)
         limits, factors, interval, burst = found
-        tat = rule.table.get(key)
+        before = rule.table.get(key)
         cost = context.cost
         window = rule.windows[0]
-        verdict = Gcra.check(IDLE if tat is None else tat, now, interval, burst, cost * window.cost)
+        verdict = Gcra.check(IDLE if before is None else before, now, interval, burst, cost * window.cost)
         allowed, tat, left, reset, wait = verdict
         decisions = ((rule, key, now, limits, (verdict,)),)
         if allowed:
@@ -162,6 +162,8 @@ class RateLimitEngine:
             return LimitResult(
                 True, int(left + SLACK), limits[0], reset, 0.0, rule.id, Reason.ALLOWED, factors, key, decisions, cost
             )
+        if tat != before:  # the clock went backwards: without this the key would wait for it to catch up
+            rule.table.put(key, tat, now)
         rule.counts[1] += 1
         return LimitResult(
             False, int(left + SLACK), limits[0], reset, wait, rule.id, Reason.QUOTA_EXCEEDED, factors, key, decisions
@@ -240,6 +242,9 @@ class RateLimitEngine:
         index = max(refusing, key=lambda at: trial.verdicts[at][4])
         verdict = trial.verdicts[index]
         reason = _reason(trial)
+        verdicts = _as_they_are(trial, now)
+        # States are kept although nothing was taken: they tell that the clock went backwards, where it did.
+        _store(trial._replace(verdicts=verdicts), now)
         trial.rule.counts[_QUOTA if reason is Reason.QUOTA_EXCEEDED else _CONCURRENCY] += 1
         return LimitResult(
             allowed=False,
@@ -251,7 +256,7 @@ class RateLimitEngine:
             reason=reason,
             factors=trial.factors,
             key=trial.key,
-            decisions=((trial.rule, trial.key, now, trial.limits, _as_they_are(trial, now)),),
+            decisions=((trial.rule, trial.key, now, trial.limits, verdicts),),
         )
 
     # -- factors -------------------------------------------------------------------------------------------------------

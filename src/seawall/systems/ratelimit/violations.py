@@ -12,6 +12,8 @@ from seawall.systems.ratelimit.model import Penalty
 __all__ = ["Escalation", "Offender", "Violations"]
 
 _IDLE = 3600.0
+_SHORTEST = 1.0
+"""Seconds that a penalty lasts at least, so that a score that only just reached a step is felt."""
 
 
 class Escalation(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ class Violations:
         standing = self.ladder.standing(conduct, now)
         if step >= Step.THROTTLE:
             self._impose(key, standing, now)
-        return Escalation(key, step.name.lower(), rule, standing.expires_in, standing.score)
+        return Escalation(key, step.name.lower(), rule, max(standing.expires_in, _SHORTEST), standing.score)
 
     def advance(self, now: float) -> None:
         """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing."""
@@ -97,7 +99,7 @@ class Violations:
         return sorted(found, key=lambda one: (-Step[one.step.upper()], -one.score, one.key))
 
     def _impose(self, key: str, standing: Standing, now: float) -> None:
-        until = now + standing.expires_in
+        until = now + max(standing.expires_in, _SHORTEST)
         self._penalise(key, Penalty(standing.factor, until))
         heapq.heappush(self._ends, (until, key))
 
