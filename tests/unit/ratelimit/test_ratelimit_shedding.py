@@ -213,6 +213,18 @@ def test_any_input_gives_shares_and_bounded_slopes(rows: list[tuple[float, int, 
         before = share
 
 
+def test_the_safety_net_holds_when_the_capacity_is_wrong() -> None:
+    """The queue controller is deaf here; the throttle alone sends on twice of what is accepted."""
+    shedder = Shedder(QueueController(gain=1e-9, queue_gain=1e-9), AdaptiveThrottle(k=2.0, window=5.0))
+    sent = 0.0
+    for number in range(400):
+        passed = round(60 * sum(shedder.shares) / TIERS)
+        sent += passed if number >= 200 else 0
+        at = 100.0 + number / 10
+        shedder.step(at, sample(at, ended=passed, accepted=min(passed, 20), in_flight=1.0, capacity=1e9))
+    assert sent / 200 == pytest.approx(40, rel=0.1)
+
+
 def test_what_is_no_measurement_changes_nothing() -> None:
     queue = QueueController()
     before = queue.step(0.1, 10, 5, 50.0, 10.0)

@@ -27,6 +27,17 @@ def test_floods_of_one_shots_do_not_hide_the_heavy() -> None:
     assert first.weight - first.error <= 2600
 
 
+def test_merging_allows_for_what_a_full_sketch_has_evicted() -> None:
+    ours, theirs = SpaceSaving(2), SpaceSaving(2)
+    for key in b"caaabbb":  # c is evicted with a weight of 1
+        ours.add(bytes([key]))
+    for key in b"ccccccccd":
+        theirs.add(bytes([key]))
+    assert ours.top(2) == [HeavyHitter(b"a", 3, 0), HeavyHitter(b"b", 4, 1)][::-1]
+    assert ours.merged(theirs).top(1) == [HeavyHitter(b"c", 8 + 3, 3)]
+    assert theirs.merged(ours).top(1) == [HeavyHitter(b"c", 8 + 3, 3)]
+
+
 def test_its_size_does_not_depend_on_the_stream() -> None:
     sketch = SpaceSaving(100)
     for number in range(2000):

@@ -181,6 +181,22 @@ def test_one_shot_addresses_stay_under_the_stated_bound(numbers: int, addresses:
     assert (after - before) / len(table) <= BYTES_PER_KEY
 
 
+def test_a_table_that_was_swept_gives_its_bytes_back() -> None:
+    tracemalloc.start()
+    try:
+        table: StateTable[float] = StateTable(16_384, 60.0, never)
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(10_000):
+            table.put(key(number), 1000.0 + number, 1000.0)
+        for turn in range(4):
+            table.sweep(1100.0 + 100 * turn, 10_000)
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(table) == 0
+    assert after - before <= 8192
+
+
 def test_a_key_in_use_takes_the_same_bytes_after_any_number_of_requests() -> None:
     table: StateTable[float] = StateTable(1024, 60.0, until)
     clients = [key(number) for number in range(500)]
