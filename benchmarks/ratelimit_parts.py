@@ -91,9 +91,7 @@ def _in_the_table(keys: list[bytes], interval: float) -> Callable[[], None]:
         index = (index + 1) % _CLIENTS
         key = keys[index]
         tat = get(key)
-        allowed, tat, _, _, _ = check(IDLE if tat is None else tat, now, interval, 100.0, 1.0)
-        if allowed:
-            put(key, tat, now)
+        put(key, check(IDLE if tat is None else tat, now, interval, 100.0, 1.0)[1], now)
 
     return decide
 

@@ -26,7 +26,8 @@ def test_a_refusal_by_one_window_takes_nothing_from_the_others() -> None:
         states = outcome.states
     refused = check_all(quotas, states, 1000.0, limits)
     assert not refused.allowed
-    assert refused.states is states
+    assert refused.states[0] == pytest.approx(states[0])
+    assert refused.states[1:] == states[1:]
     assert (quotas[refused.decisive].name, refused.retry_after) == ("burst", pytest.approx(0.1))
     later = check_all(quotas, states, 1001.0, limits, 10.0)
     assert later.allowed
@@ -34,7 +35,30 @@ def test_a_refusal_by_one_window_takes_nothing_from_the_others() -> None:
     assert [verdict[0] for verdict in full.verdicts] == [True, False, False]
     assert quotas[full.decisive].name == "day"
     assert full.retry_after == full.verdicts[2][4] > full.verdicts[1][4]
-    assert full.states is later.states
+    assert full.states[1:] == later.states[1:]
+    assert BURST.check(full.states[0], 1002.0, 10.0, 0.0)[2] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("quotas", "longest"),
+    [
+        pytest.param((BURST, MINUTE), 121, id="burst and minute"),
+        pytest.param((BURST, DAY), 86_401, id="burst and day"),
+        pytest.param((MINUTE, DAY), 86_401, id="minute and day"),
+    ],
+)
+def test_a_clock_that_goes_back_a_week_locks_nobody_out(quotas: tuple[GcraQuota, ...], longest: int) -> None:
+    limits = tuple(quota.limit for quota in quotas)
+    states = None
+    now = 1_000_000.0
+    while (outcome := check_all(quotas, states, now, limits)).allowed:
+        states = outcome.states
+    states = outcome.states
+    now = back = now - 604_800.0
+    while not (outcome := check_all(quotas, states, now, limits)).allowed:
+        states = outcome.states
+        now += max(outcome.retry_after / 2, 0.05)
+        assert now - back <= longest
 
 
 def test_the_window_closest_to_its_limit_is_reported() -> None:

@@ -18,6 +18,9 @@ State = TypeVar("State")
 Verdict = tuple[bool, State, float, float, float]
 """(allowed, new state, remaining, reset_after, retry_after).
 
+The new state is to be kept after a refusal too: nothing is taken then, but a clock that went backwards is allowed for,
+and a caller that dropped it would refuse until the clock has caught up.
+
 `remaining` is in requests of cost 1 after this one, `reset_after` the seconds until the quota is whole again when
 nothing more is asked, `retry_after` the seconds until the same cost would pass: 0 when it has passed, infinite when it
 exceeds what the limit can ever admit. A plain tuple: a named one costs as much again as the decision.

@@ -161,7 +161,7 @@ class Outcome(NamedTuple):
     """The decision of all windows together.
 
     Attributes:
-        states: to store: the new ones when all windows allow, the given ones, untouched, otherwise.
+        states: to keep, also after a refusal: nothing is taken then, but a clock that went backwards is allowed for.
         verdicts: each window's own, in order.
         decisive: index of the window to report: the refusing one with the longest wait, else the one with the smallest
             share of its limit left.
@@ -207,5 +207,10 @@ def check_all(
             if tightest < 0 or left < least:
                 tightest, least = index, left
     if decisive >= 0:
-        return Outcome(False, states, tuple(verdicts), decisive, retry_after)
+        # What allowed has taken the cost in its new state; a look, which costs nothing, gives the state without it.
+        kept = tuple(
+            quota.check(state, now, limit, 0.0)[1] if verdict[0] else verdict[1]
+            for quota, state, limit, verdict in zip(quotas, states, limits, verdicts, strict=True)
+        )
+        return Outcome(False, kept, tuple(verdicts), decisive, retry_after)
     return Outcome(True, tuple([verdict[1] for verdict in verdicts]), tuple(verdicts), tightest, 0.0)
