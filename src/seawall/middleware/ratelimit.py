@@ -152,11 +152,11 @@ def limited(
 
     def decorate(endpoint: Callable[P, Any]) -> Callable[..., Any]:
         name = route or getattr(endpoint, "__name__", "")
+        injected = _Injected(endpoint)
 
         @functools.wraps(endpoint)
         async def answer(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the endpoint takes and gives
-            request = kwargs.pop(_REQUEST, None) or next(one for one in args if hasattr(one, "scope"))
-            response = kwargs.pop(_RESPONSE, None)
+            request, response = injected.take(args, kwargs)
             context = await read(request.scope)
             context = msgspec.structs.replace(context, route=name, cost=cost, priority=priority)
             result = limiter.decide(context)
@@ -173,7 +173,7 @@ def limited(
                 target.raw_headers.extend(fields_of(result, limiter.settings.headers))
             return answered
 
-        answer.__signature__ = _with_request(endpoint)  # type: ignore[attr-defined]  # read by inspect.signature
+        answer.__signature__ = injected.signature  # type: ignore[attr-defined]  # read by inspect.signature
         return answer
 
     return decorate
@@ -324,21 +324,41 @@ async def _call(endpoint: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     return await run_in_threadpool(endpoint, *args, **kwargs)
 
 
-def _with_request(endpoint: Callable[..., Any]) -> inspect.Signature:
-    """Return the endpoint's signature with two more arguments, which FastAPI fills with the request and a response.
+class _Injected:
+    """The request and the response that FastAPI fills in, under the endpoint's own names where it has them.
 
-    A Starlette endpoint is called with the request alone, whatever the signature says.
+    FastAPI fills one argument of each kind only. A Starlette endpoint is called with the request alone, whatever the
+    signature says.
     """
-    from starlette.requests import Request  # noqa: PLC0415 - as above
-    from starlette.responses import Response  # noqa: PLC0415 - as above
 
-    signature = inspect.signature(endpoint, eval_str=True)
-    own = [
-        inspect.Parameter(_REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-        inspect.Parameter(_RESPONSE, inspect.Parameter.KEYWORD_ONLY, annotation=Response),
-    ]
-    parameters = list(signature.parameters.values())
-    at = next(
-        (place for place, one in enumerate(parameters) if one.kind is inspect.Parameter.VAR_KEYWORD), len(parameters)
-    )
-    return signature.replace(parameters=[*parameters[:at], *own, *parameters[at:]])
+    def __init__(self, endpoint: Callable[..., Any]) -> None:
+        from starlette.requests import Request  # noqa: PLC0415 - as above
+        from starlette.responses import Response  # noqa: PLC0415 - as above
+
+        signature = inspect.signature(endpoint, eval_str=True)
+        self._request = _argument(signature, Request)
+        self._response = _argument(signature, Response)
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+            for name, own, kind in ((_REQUEST, self._request, Request), (_RESPONSE, self._response, Response))
+            if not own
+        ]
+        parameters = list(signature.parameters.values())
+        at = next((at for at, one in enumerate(parameters) if one.kind is one.VAR_KEYWORD), len(parameters))
+        self.signature = signature.replace(parameters=[*parameters[:at], *added, *parameters[at:]])
+
+    def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Return request and response of a call, and take away what the endpoint did not ask for."""
+        request = kwargs.get(self._request) if self._request else kwargs.pop(_REQUEST, None)
+        response = kwargs.get(self._response) if self._response else kwargs.pop(_RESPONSE, None)
+        if request is None:
+            request = next(one for one in args if hasattr(one, "scope"))
+        return request, response
+
+
+def _argument(signature: inspect.Signature, kind: type) -> str:
+    """Return the name of the argument that is annotated with a class or one of its kinds; empty when there is none."""
+    for name, parameter in signature.parameters.items():
+        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, kind):
+            return name
+    return ""
