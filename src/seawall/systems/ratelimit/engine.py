@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from seawall.systems.ratelimit.corrections import correct, refund, release
 from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.guard import Guard, blocked
-from seawall.systems.ratelimit.keys import LimitContext, subjects_of
+from seawall.systems.ratelimit.keys import KeyBuilder, LimitContext, subject_builders
 from seawall.systems.ratelimit.model import (
     ANONYMOUS,
     Algorithm,
@@ -28,6 +28,8 @@ __all__ = ["RateLimitEngine"]
 
 _ALLOWED, _QUOTA, _CONCURRENCY, _SHADOW = range(4)
 _NO_FACTORS = Factors()
+_ALLOWED_REASON, _QUOTA_REASON = Reason.ALLOWED, Reason.QUOTA_EXCEEDED
+"""Names of this module are found faster than attributes of a class."""
 
 
 class _Trial(NamedTuple):
@@ -61,8 +63,9 @@ class RateLimitEngine:
         self._max_keys = max_keys
         self._rules: tuple[CompiledRule, ...] = ()
         self._guard = Guard()
-        self._only: CompiledRule | None = None
         self._personal = False
+        self._overridden: tuple[KeyBuilder, ...] = ()
+        self._threatened: tuple[KeyBuilder, ...] = ()
         self._unlimited = 0
 
     # -- what is in force ----------------------------------------------------------------------------------------------
@@ -83,7 +86,9 @@ class RateLimitEngine:
                 rule.cache.clear()
         self._guard.apply(snapshot, old)
         self.snapshot = snapshot
-        self._choose_path()
+        self._personal = bool(snapshot.overrides or snapshot.threats)
+        self._overridden = subject_builders(snapshot.overrides)
+        self._threatened = subject_builders(snapshot.threats)
 
     def penalise(self, key: str, penalty: Penalty | None) -> None:
         """Throttle or block a key until the penalty expires; None forgives it."""
@@ -93,13 +98,6 @@ class RateLimitEngine:
                 del self.penalties[next(iter(self.penalties))]
             self.penalties[key] = penalty
 
-    def _choose_path(self) -> None:
-        snapshot = self.snapshot
-        self._personal = bool(snapshot.overrides or snapshot.threats)
-        plain = len(self._rules) == 1 and not self._guard.closed and not self._personal
-        only = self._rules[0] if plain else None
-        self._only = only if only and only.simple and only.enforced and only.matches is None else None
-
     # -- deciding ------------------------------------------------------------------------------------------------------
 
     def check(self, context: LimitContext, now: float) -> LimitResult:
@@ -108,19 +106,48 @@ class RateLimitEngine:
         Raises:
             CostError: the cost is negative, infinite or not a number; nothing was taken.
         """
-        if self._only is not None:
-            result = self._check_only(self._only, context, now)
-            if result is not None:
-                return result
-        if not 0.0 <= context.cost < math.inf:
-            raise CostError(context.cost)
-        if self._guard.closed:
-            refusal = self._guard.check(context, now, self._wall())
-            if refusal is not None:
-                return refusal
+        refusal = self._check_guard(context, now) if self._guard.closed else None
+        if refusal is not None or self._personal:
+            return refusal or self._check_rules(context, now)
+        # The first rule that matches is nearly always one GCRA window and the last to be asked. That case must be fast,
+        # so it is decided right here; whatever else there is goes the general way, which decides alike.
+        for rule in self._rules:
+            if rule.matches is not None and not rule.matches(context):
+                continue
+            if not rule.plain:
+                break
+            key = rule.build(context)
+            if self.penalties and key in self.penalties:
+                break
+            role = context.role or ("user" if context.identifier or context.user or context.api_key else ANONYMOUS)
+            limits, factors, interval, burst = rule.cache.get(
+                (role, context.method, context.pool)
+            ) or self._shared_limits(rule, context, role)
+            before = rule.table.get(key)
+            cost = context.cost
+            verdict = Gcra.check(IDLE if before is None else before, now, interval, burst, cost * rule.unit)
+            allowed, tat, left, reset, wait = verdict
+            if allowed or tat != before:  # a refused key's state changes where the clock went backwards
+                rule.table.put(key, tat, now)
+            left = int(left + SLACK)
+            took = ((rule, key, now, limits, (verdict,)),)
+            if allowed:
+                rule.counts[0] += 1
+                return LimitResult(
+                    True, left, limits[0], reset, 0.0, rule.id, _ALLOWED_REASON, factors, key, took, cost
+                )
+            rule.counts[1] += 1
+            return LimitResult(False, left, limits[0], reset, wait, rule.id, _QUOTA_REASON, factors, key, took)
         return self._check_rules(context, now)
 
+    def _check_guard(self, context: LimitContext, now: float) -> LimitResult | None:
+        if not 0.0 <= context.cost < math.inf:
+            raise CostError(context.cost)
+        return self._guard.check(context, now, self._wall())
+
     def _check_rules(self, context: LimitContext, now: float) -> LimitResult:
+        if not 0.0 <= context.cost < math.inf:
+            raise CostError(context.cost)
         trials: list[_Trial] = []
         shadows: list[_Trial] = []
         for rule in self._rules:
@@ -138,36 +165,6 @@ class RateLimitEngine:
             if not rule.snapshot.fallthrough:
                 break
         return self._admit(trials, shadows, context.cost, now)
-
-    def _check_only(self, rule: CompiledRule, context: LimitContext, now: float) -> LimitResult | None:
-        """Decide under the one rule that there is, a single GCRA window for everybody: the case that must be fast.
-
-        None leaves a key that has a penalty to the general way.
-        """
-        key = rule.build(context)
-        if self.penalties and key in self.penalties:
-            return None
-        role = context.role or ("user" if context.identifier or context.user or context.api_key else ANONYMOUS)
-        found = rule.cache.get((role, context.method, context.pool)) or self._shared_limits(rule, context, role)
-        limits, factors, interval, burst = found
-        before = rule.table.get(key)
-        cost = context.cost
-        window = rule.windows[0]
-        verdict = Gcra.check(IDLE if before is None else before, now, interval, burst, cost * window.cost)
-        allowed, tat, left, reset, wait = verdict
-        decisions = ((rule, key, now, limits, (verdict,)),)
-        if allowed:
-            rule.table.put(key, tat, now)
-            rule.counts[0] += 1
-            return LimitResult(
-                True, int(left + SLACK), limits[0], reset, 0.0, rule.id, Reason.ALLOWED, factors, key, decisions, cost
-            )
-        if tat != before:  # the clock went backwards: without this the key would wait for it to catch up
-            rule.table.put(key, tat, now)
-        rule.counts[1] += 1
-        return LimitResult(
-            False, int(left + SLACK), limits[0], reset, wait, rule.id, Reason.QUOTA_EXCEEDED, factors, key, decisions
-        )
 
     def _try(self, rule: CompiledRule, context: LimitContext, now: float) -> _Trial | LimitResult:
         """Return what a rule would do; a refusal where the key is blocked for its violations."""
@@ -275,10 +272,14 @@ class RateLimitEngine:
     ) -> Limits:
         snapshot = self.snapshot
         shared = self._shared_limits(rule, context, role)
-        subjects = [key, *subjects_of(context)]
-        own = [snapshot.overrides[subject] for subject in subjects if subject in snapshot.overrides]
-        override = _override(own, rule.id, self._wall())
-        threat = min((snapshot.threats[subject] for subject in subjects if subject in snapshot.threats), default=1.0)
+        override, threat = None, 1.0
+        if self._overridden:
+            subjects = (key, *[build(context) for build in self._overridden])
+            own = [snapshot.overrides[subject] for subject in subjects if subject in snapshot.overrides]
+            override = _override(own, rule.id, self._wall())
+        if self._threatened:
+            subjects = (key, *[build(context) for build in self._threatened])
+            threat = min([snapshot.threats.get(subject, 1.0) for subject in subjects])
         if not rule.snapshot.adaptive:
             threat = 1.0
         if override is None and threat >= 1.0 and penalty is None:

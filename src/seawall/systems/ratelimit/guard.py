@@ -3,7 +3,7 @@
 import math
 import zlib
 
-from seawall.systems.ratelimit.keys import LimitContext, subjects_of
+from seawall.systems.ratelimit.keys import KeyBuilder, LimitContext, subject_builders
 from seawall.systems.ratelimit.model import (
     DEFAULT_PRIORITY,
     PRIORITIES,
@@ -43,6 +43,7 @@ class Guard:
         "_counting",
         "_networks",
         "_priorities",
+        "_subjects",
         "blocked",
         "closed",
         "offered",
@@ -56,6 +57,7 @@ class Guard:
         self.offered = [0] * PRIORITIES
         self._counting = False
         self._blocks: dict[str, Block] = {}
+        self._subjects: tuple[KeyBuilder, ...] = ()
         self._networks: NetworkMap[tuple[str, Block]] = NetworkMap({})
         self._priorities: tuple[tuple[Matcher | None, int], ...] = ()
         self._admission: tuple[float, ...] = (1.0,) * PRIORITIES
@@ -66,6 +68,7 @@ class Guard:
             self._priorities = tuple((compile_condition(one.match), one.tier) for one in snapshot.priorities)
         if snapshot.blocks is not old.blocks:
             self._blocks = snapshot.blocks
+            self._subjects = subject_builders(snapshot.blocks)
             self._networks = NetworkMap(
                 {
                     subject.removeprefix("client:"): (subject, block)
@@ -86,7 +89,8 @@ class Guard:
             wall: seconds since the Unix epoch.
         """
         if self._blocks:
-            for subject in subjects_of(context):
+            for build in self._subjects:
+                subject = build(context)
                 block = self._blocks.get(subject)
                 if block is not None and wall < block.until:
                     self.blocked += 1

@@ -14,7 +14,7 @@ An IPv6 host has a /64 to itself (RFC 6177), so a count by whole address would b
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -27,11 +27,12 @@ from seawall.systems.ratelimit.model import ANONYMOUS
 __all__ = [
     "SUBJECT_FORMS",
     "SUBJECT_KINDS",
+    "KeyBuilder",
     "LimitContext",
     "compile_key",
     "network_of",
     "parse_subject",
-    "subjects_of",
+    "subject_builders",
 ]
 
 _DIGEST = 16
@@ -109,21 +110,10 @@ def network_of(address: str, v4: int = 32, v6: int = _IPV6_PREFIX) -> str:
     return _network(address, v4, v6)
 
 
-def subjects_of(context: LimitContext) -> list[str]:
-    """Return the subjects that overrides, threats and blocks may name; networks are looked up apart."""
-    found = []
-    if context.identifier:
-        found.append(f"identity:{_bounded(context.identifier)}")
-    if context.user:
-        found.append(f"user:{_bounded(context.user)}")
-    if context.api_key:
-        found.append(f"api-key:{_digest(context.api_key)}")
-    if context.tenant:
-        found.append(f"tenant:{_bounded(context.tenant)}")
-    if context.client:
-        found.append(f"client:{network_of(context.client)}")
-    found.append(f"role:{_bounded(context.effective_role)}")
-    return found
+def subject_builders(subjects: Iterable[str]) -> tuple[KeyBuilder, ...]:
+    """Return what tells a request's subjects, of the kinds that are among these; networks are looked up apart."""
+    kinds = {subject.partition(":")[0] for subject in subjects if "|" not in subject}
+    return tuple(_BUILDERS[kind] for kind in sorted(kinds & SUBJECT_KINDS))
 
 
 def parse_subject(text: str) -> str:

@@ -41,6 +41,8 @@ class CompiledRule:
         cache: effective limits by (role, method, pool) under the present load and threat.
         matches: None when the rule takes every request.
         simple: whether it is one GCRA window, whose state is a bare float; others keep a tuple of states.
+        plain: whether it is simple, enforced and the last to be asked.
+        unit: what a request of cost 1 takes under a simple rule.
         counts: cumulative: allowed, refused by quota, refused by concurrency, refused in shadow.
     """
 
@@ -54,10 +56,12 @@ class CompiledRule:
         "holds",
         "id",
         "matches",
+        "plain",
         "quotas",
         "simple",
         "snapshot",
         "table",
+        "unit",
         "windows",
         "writer",
     )
@@ -70,6 +74,8 @@ class CompiledRule:
         self.enforced = snapshot.mode is Mode.ENFORCE
         self.holds = any(window.algorithm is Algorithm.CONCURRENCY for window in snapshot.windows)
         self.simple = len(snapshot.windows) == 1 and snapshot.windows[0].algorithm is Algorithm.GCRA
+        self.plain = self.simple and self.enforced and not snapshot.fallthrough
+        self.unit = snapshot.windows[0].cost if self.simple else 1.0
         self.build = compile_key(snapshot.key)
         self.quotas = tuple(_quota(window) for window in snapshot.windows)
         self.writer = FieldWriter(
