@@ -28,6 +28,7 @@ def application(limiter: AdaptiveRateLimiter) -> FastAPI:
     @api.get("/slow")
     @limited(limiter, route="slow")
     async def slow(request: Request) -> dict[str, str]:
+        request.app.state.entered.release()
         await request.app.state.gate.wait()
         return {"done": "yes"}
 
@@ -38,6 +39,7 @@ def application(limiter: AdaptiveRateLimiter) -> FastAPI:
 async def served(api: FastAPI, limiter: AdaptiveRateLimiter) -> AsyncIterator[str]:
     """Serve on a free port for the length of the block."""
     api.state.gate = asyncio.Event()
+    api.state.entered = asyncio.Semaphore(0)
     app = RateLimitMiddleware(
         api,
         limiter,
@@ -111,8 +113,8 @@ async def test_requests_in_flight_are_counted_until_the_client_is_gone() -> None
         await answers(client)
         first, second = (asyncio.create_task(client.get("/slow")) for _ in range(2))
         async with asyncio.timeout(10):
-            while limiter._limits.meter.in_flight < 2:
-                await asyncio.sleep(0.01)
+            await api.state.entered.acquire()
+            await api.state.entered.acquire()
         refused = await client.get("/slow")
         assert refused.status_code == 429
         assert refused.json()["violated-policies"] == ["slow"]
@@ -126,8 +128,8 @@ async def test_addresses_behind_a_trusted_proxy_are_told_apart() -> None:
     async with served(application(limiter), limiter) as url, httpx.AsyncClient(base_url=url) as client:
         await answers(client)
         for client_address in ("198.51.100.1", "2001:db8::1"):
-            fields = {"forwarded": f'for="[{client_address}]"' if ":" in client_address else f"for={client_address}"}
+            fields = {"x-forwarded-for": client_address}
             statuses = [(await client.get("/", headers=fields)).status_code for _ in range(3)]
             assert statuses == [200, 200, 429]
-        neighbour = {"forwarded": 'for="[2001:db8::ffff]"'}
+        neighbour = {"x-forwarded-for": "2001:db8::ffff"}
         assert (await client.get("/", headers=neighbour)).status_code == 429, "an IPv6 host has a /64 to itself"

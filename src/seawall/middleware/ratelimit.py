@@ -57,8 +57,8 @@ class RateLimitMiddleware:
         limiter: what decides; it may be shared by several middlewares and endpoints.
         identify: tells who calls, after the application's own authentication; None counts by address alone. It may be
             async. What it raises is raised.
-        trusted_proxies: addresses and networks of the proxies whose `Forwarded` or `X-Forwarded-For` is believed;
-            nobody's by default.
+        trusted_proxies: addresses and networks of the proxies whose `X-Forwarded-For` is believed, or the
+            `TrustedProxies` themselves; nobody by default.
         clock: monotonic seconds, for measuring.
 
     Raises:
@@ -73,12 +73,12 @@ class RateLimitMiddleware:
         limiter: AdaptiveRateLimiter,
         *,
         identify: Identify | None = None,
-        trusted_proxies: Iterable[str] = (),
+        trusted_proxies: Iterable[str] | TrustedProxies = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
         self.limiter = limiter
-        self._read = _ContextReader(limiter, identify, TrustedProxies(trusted_proxies))
+        self._read = _ContextReader(limiter, identify, trusted_proxies)
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +127,7 @@ def limited(
     cost: float = 1.0,
     priority: int | None = None,
     identify: Identify | None = None,
-    trusted_proxies: Iterable[str] = (),
+    trusted_proxies: Iterable[str] | TrustedProxies = (),
 ) -> Callable[[Callable[P, Any]], Callable[..., Any]]:
     """Return a decorator that limits one endpoint of a FastAPI or Starlette application.
 
@@ -148,7 +148,7 @@ def limited(
     """
     if not 0.0 <= cost < math.inf:
         raise SeawallError(f"an endpoint cannot cost {cost}", hint="Give a finite number, 0 or more.")
-    read = _ContextReader(limiter, identify, TrustedProxies(trusted_proxies))
+    read = _ContextReader(limiter, identify, trusted_proxies)
 
     def decorate(endpoint: Callable[P, Any]) -> Callable[..., Any]:
         name = route or getattr(endpoint, "__name__", "")
@@ -247,10 +247,12 @@ def _windows(result: LimitResult) -> Iterable[tuple[Any, Any]]:
 class _ContextReader:
     """From an ASGI scope to what the limiter wants to know."""
 
-    def __init__(self, limiter: AdaptiveRateLimiter, identify: Identify | None, proxies: TrustedProxies) -> None:
+    def __init__(
+        self, limiter: AdaptiveRateLimiter, identify: Identify | None, trusted: Iterable[str] | TrustedProxies
+    ) -> None:
         self._limiter = limiter
         self._identify = identify
-        self._proxies = proxies
+        self._proxies = trusted if isinstance(trusted, TrustedProxies) else TrustedProxies(trusted)
 
     async def __call__(self, scope: Scope) -> LimitContext:
         fields = scope.get("headers", ())
