@@ -61,7 +61,9 @@ ModeSetting = Literal["off", "shadow", "enforce"]
 class EndpointSettings(Section):
     """A multiplier for the requests to an endpoint; of several the first that matches counts."""
 
-    factor: Multiplier = Field(description="What the limit is multiplied with.")
+    factor: Multiplier = Field(
+        description="What the limit is multiplied with.", json_schema_extra={"x-unit": "multiple"}
+    )
     paths: tuple[Prefix, ...] = setting((), "Path prefixes, matched on whole segments; empty for any.", max_length=1000)
     methods: tuple[Method, ...] = setting((), "Methods; empty for any.", max_length=100)
 
@@ -99,7 +101,10 @@ class PrioritySettings(Section):
     """The tier of the requests that match; of several the first that matches counts."""
 
     tier: Integer = Field(
-        ge=0, le=5, description="0 critical, 1 high, 2 normal, 3 low, 4 lower, 5 background; shed from 5 down."
+        ge=0,
+        le=5,
+        description="0 critical, 1 high, 2 normal, 3 low, 4 lower, 5 background; shed from 5 down.",
+        json_schema_extra={"x-unit": "tier"},
     )
     match: MatchSettings = setting(MatchSettings(), "Which requests it is for; all, when nothing is given.")
 
