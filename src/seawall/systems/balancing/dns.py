@@ -97,7 +97,8 @@ class NameWatch:
             async with self._slots:
                 lookup = _on_thread(self._resolve, name)
                 try:
-                    addresses = _in_order(await asyncio.wait_for(asyncio.shield(lookup), _TIME_LIMIT))
+                    async with asyncio.timeout(_TIME_LIMIT):  # 3.11's wait_for can swallow a cancellation
+                        addresses = _in_order(await asyncio.shield(lookup))
                 except TimeoutError:
                     self._failed(name, f"no answer within {_TIME_LIMIT:g} s")
                 except (OSError, ValueError) as error:
