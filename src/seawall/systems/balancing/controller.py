@@ -10,7 +10,7 @@ import msgspec
 from seawall.core.errors import NotFoundError, StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
-from seawall.systems.balancing.actions import Action, ActionResult
+from seawall.systems.balancing.actions import Action, ActionResult, Unregister
 from seawall.systems.balancing.checker import HealthChecker
 from seawall.systems.balancing.dns import NameWatch, Resolve, resolve_name
 from seawall.systems.balancing.endpoint import Endpoint
@@ -252,9 +252,6 @@ class BalancingController:
                 _log.warning("pool %s: %s", pool, "; ".join(findings[:5]))
             self._conflicts[pool] = findings
             self._fleet.set_members(pool, members, now)
-            for instance_id, record in registrations.items():
-                if record.leaving:
-                    self._leaving.setdefault((pool, instance_id), now)
         self._stale.clear()
         if self._running:
             self._names.watch(names_of(self._plans.values(), self._fleet))
@@ -381,6 +378,9 @@ class BalancingController:
             StateUnavailableError: the store cannot be reached; nothing was changed.
         """
         instance_id = await self._operations.perform(action)
+        if isinstance(action, Unregister):
+            # Only this gateway watches it run dry; if it dies first, the record's time to live ends the registration.
+            self._leaving.setdefault((action.pool, instance_id), self._clock.monotonic())
         self._refresh()
         self._soon()
         roster = self._fleet.rosters.get(action.pool)
