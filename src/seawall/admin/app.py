@@ -1,5 +1,6 @@
 """The admin API as one ASGI application over a control plane."""
 
+import logging
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -28,6 +29,8 @@ from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import SeawallError
 
 __all__ = ["create_app"]
+
+_log = logging.getLogger("seawall.admin")
 
 
 def create_app(
@@ -110,7 +113,10 @@ def _add_refusals(app: FastAPI) -> None:
         return error.response(request.state.request_id)
 
     async def on_error(request: Request, error: SeawallError) -> JSONResponse:
-        return problem_of(error).response(request.state.request_id)
+        problem = problem_of(error)
+        if problem.status >= 500:
+            _log.error("request %s (%s %s): %s", request.state.request_id, request.method, request.url.path, error)
+        return problem.response(request.state.request_id)
 
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         return _from_http(app, request, error).response(request.state.request_id)

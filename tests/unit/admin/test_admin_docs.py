@@ -53,3 +53,12 @@ def test_the_limits_that_the_pages_name_are_those_of_the_code():
     assert f"at least {authentication.MIN_STATIC_TOKEN} characters" in tokens
     assert f"working for {authentication.STALE_LIMIT / 60:g} minutes" in tokens
     assert authentication.REFRESH < 5
+
+
+def test_the_reference_lists_every_code_that_the_admin_api_has_of_its_own():
+    reference = (_DOCS / "reference" / "admin-api.md").read_text()
+    source = _DOCS.parent / "src" / "seawall"
+    text = "".join(path.read_text() for path in [*(source / "admin").rglob("*.py"), source / "core" / "errors.py"])
+    codes = set(re.findall(r"\bcode ?= ?\"([a-z-]+)\"", text)) - {"seawall"}
+    assert len(codes) >= 15
+    assert {code for code in codes if f"`{code}`" not in reference} == set()
