@@ -12,6 +12,7 @@ import msgspec
 
 from seawall.control.framing import ChannelError, FrameReader, encode_frame
 from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.control.tasks import cancel_and_wait
 from seawall.core.errors import SeawallError
 from seawall.core.snapshot import Report
 
@@ -84,9 +85,7 @@ class ChannelClient:
                     await writer.drain()
                     writer.write_eof()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             self._task = None
 
     async def _run(self) -> None:
@@ -115,6 +114,7 @@ class ChannelClient:
     async def _converse(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._path)
         reporter: asyncio.Task[None] | None = None
+        broken: BaseException | None = None
         try:
             # A report is only collected when the one before it has left: counters are cumulative, so waiting loses
             # nothing.
@@ -133,10 +133,10 @@ class ChannelClient:
         finally:
             self._writer = None
             if reporter is not None:
-                reporter.cancel()
-                with contextlib.suppress(asyncio.CancelledError, OSError):  # the reader reports a broken connection
-                    await reporter
+                broken = await cancel_and_wait(reporter)
             writer.transport.abort()
+        if broken is not None and not isinstance(broken, OSError):  # a broken connection is known by now
+            raise broken
 
     def _greeted(self, frame: Frame) -> None:
         if not isinstance(frame, Welcome):

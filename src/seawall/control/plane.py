@@ -1,7 +1,6 @@
 """The control plane: it runs the controllers, publishes what they know and takes what workers saw."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,9 @@ from seawall.control.changes import changed_keys, restart_keys
 from seawall.control.framing import ChannelError
 from seawall.control.instruments import RELOADS, REPORTS, SNAPSHOT_VERSION, STATE_UP, WORKERS
 from seawall.control.lastknown import LastKnownSnapshots
+from seawall.control.messages import GATEWAY, MAX_FRAME_BYTES
 from seawall.control.storage import state_directory
+from seawall.control.tasks import cancel_and_wait
 from seawall.control.tree import Settings
 from seawall.control.workers import WorkerRoll, WorkerStatus
 from seawall.core.clock import Clock
@@ -24,13 +25,12 @@ from seawall.core.snapshot import Snapshot
 from seawall.core.system import Controller, ControllerContext, System, WorkerId
 from seawall.state.store import StateStore
 
-__all__ = ["GATEWAY", "ControlPlane", "PlaneHealth", "ReloadResult", "Resumable"]
-
-GATEWAY = "gateway"
-"""The name under which workers get the `[gateway]` section, encoded as a plain msgpack map."""
+__all__ = ["ControlPlane", "PlaneHealth", "ReloadResult", "Resumable"]
 
 _log = logging.getLogger("seawall.control")
 
+_MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES - 1024
+"""A snapshot travels in a frame with its system's name."""
 _WATCH_INTERVAL = 0.5
 _KEEP_INTERVAL = 1.0
 """Seconds between two writes of the last known snapshots."""
@@ -145,9 +145,7 @@ class ControlPlane:
     async def stop(self) -> None:
         """Stop every controller and keep the last snapshots."""
         if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+            await cancel_and_wait(self._watcher)
             self._watcher = None
         for controller in reversed(self.controllers.values()):
             await controller.stop()
@@ -160,8 +158,18 @@ class ControlPlane:
         which workers outlive, and over those of the machine.
         """
         version = max(self._versions.get(system, 0) + 1, int(self._clock.wall() * 1000))
+        raw = msgspec.msgpack.encode(msgspec.structs.replace(snapshot, version=version))
+        part = f"{system}.snapshot"
+        if len(raw) > _MAX_SNAPSHOT_BYTES:
+            finding = (
+                f"the newest snapshot has {len(raw)} bytes, at most {_MAX_SNAPSHOT_BYTES} can be sent; the last stays"
+            )
+            _log.error("%s: %s", part, finding)
+            self._findings[part] = finding
+            return
+        self._findings.pop(part, None)
         self._versions[system] = version
-        self._post(system, msgspec.msgpack.encode(msgspec.structs.replace(snapshot, version=version)))
+        self._post(system, raw)
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call this with a system's name whenever it has a newer snapshot."""
