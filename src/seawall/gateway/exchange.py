@@ -32,6 +32,8 @@ class ClientLink(Protocol):
     """Whether the client speaks HTTP/1.1."""
     keep_alive: bool
     """Whether another request may follow on this connection."""
+    held: bool
+    """Whether reading is paused on behalf of the exchange."""
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
@@ -41,6 +43,9 @@ class ClientLink(Protocol):
 
     def resume_reading(self) -> None:
         """Take bytes from the client again."""
+
+    def refuse_body(self, problem: Problem) -> None:
+        """Refuse the request whose body is coming, in its turn, and take nothing more."""
 
     def on_exchange_end(self) -> None:
         """The answer is complete."""
@@ -128,6 +133,14 @@ class Exchange:
         self._total_deadline = 0.0
         self._out: list[bytes] = []
 
+    @property
+    def body_field(self) -> bytes:
+        """The field that frames the request body, with its end of line; empty without a body."""
+        length = self._head.length
+        if length == NO_BODY:
+            return b""
+        return b"transfer-encoding: chunked\r\n" if length == CHUNKED else b"content-length: %d\r\n" % length
+
     # the client's side
 
     def start(self) -> None:
@@ -152,7 +165,7 @@ class Exchange:
         limit = self._runtime.settings.max_body_bytes
         self._body_bytes += len(data)
         if limit and self._body_bytes > limit:
-            self._give_up(Problem(413, "body-too-large", f"the body is larger than {limit} bytes"), Outcome.CANCELLED)
+            self._client.refuse_body(Problem(413, "body-too-large", f"the body is larger than {limit} bytes"))
             return
         self._forward(b"%x\r\n%b\r\n" % (len(data), data) if self._head.length == CHUNKED else data)
 
@@ -170,6 +183,7 @@ class Exchange:
     def on_client_paused(self) -> None:
         """The client does not take more of the response for now."""
         self._client_paused = True
+        self._touched = True
         if self._connection is not None:
             self._connection.transport.pause_reading()
 
@@ -191,14 +205,16 @@ class Exchange:
         if self._touched:
             self._touched = False
             self._deadline = now + self._idle_limit()
-        if now <= self._deadline and now <= self._total_deadline:
-            return
         phase = self.phase
+        if (now <= self._deadline and now <= self._total_deadline) or phase is Phase.DONE:
+            return
         if phase is Phase.CONNECTING:
-            self._give_up(
-                Problem(503, "upstream-queue-timeout", "no connection to an instance became free in time", 1),
-                Outcome.CANCELLED,
-            )
+            # A connection that is being opened has its own time-out; here ends the wait for one to become free.
+            if now > self._total_deadline or self._is_queued():
+                self._give_up(
+                    Problem(503, "upstream-queue-timeout", "no connection to an instance became free in time", 1),
+                    Outcome.CANCELLED,
+                )
         elif (
             phase is Phase.SENDING
             and not self._client_paused
@@ -206,8 +222,12 @@ class Exchange:
             and self._is_clients_turn()
         ):
             self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
-        elif phase is Phase.RECEIVING and self._client_paused:
-            self._give_up(None, Outcome.CANCELLED)
+        elif self._client_paused or (
+            phase is Phase.RECEIVING and not self.request_complete and self._is_clients_turn()
+        ):
+            self._drop_attempt(Outcome.CANCELLED)
+            self.phase = Phase.DONE
+            self._client.abort()
         else:
             self._give_up(
                 Problem(504, "upstream-timeout", "the instance that took the request did not answer in time"),
@@ -260,7 +280,7 @@ class Exchange:
                     self.on_connected(connection)
                     return
             self.phase = Phase.CONNECTING
-            self._deadline = runtime.now + pool.snapshot.queue_timeout + pool.snapshot.connect_timeout
+            self._deadline = runtime.now + pool.snapshot.queue_timeout
             if endpoint.request_connection(self):
                 return
             self._settle(Outcome.CANCELLED)
@@ -279,7 +299,12 @@ class Exchange:
         pool = self._pool
         body = self._body
         assert fields is not None and pool is not None and body is not None  # noqa: S101, PT018 - set by `start`
-        head = fields.encode(b"" if pool.snapshot.preserve_host else connection.endpoint.address.authority)
+        if self._client.held:
+            self._client.resume_reading()
+        if self._client_paused:
+            connection.transport.pause_reading()
+        kept = pool.snapshot.preserve_host and self.request.host
+        head = fields.encode(b"" if kept else connection.endpoint.address.authority)
         connection.transport.write(head + b"".join(body) if body else head)
         if self._body_bytes > pool.snapshot.replay_limit:
             self._body = None
@@ -289,7 +314,6 @@ class Exchange:
         else:
             self.phase = Phase.SENDING
             self._deadline = self._runtime.now + self._idle_limit()
-            self._client.resume_reading()
 
     def on_connect_failed(self, reason: str, *, timed_out: bool) -> None:
         """Try another instance: nothing was sent, so any request may be tried again."""
@@ -359,6 +383,8 @@ class Exchange:
         self.phase = Phase.RECEIVING
         self._touched = True
         self._bodiless = status in {204, 304} or self.request.method == "HEAD"
+        if not self.request_complete and self._head.expects_continue and not self._body_bytes:
+            client.keep_alive = False  # whether the body still comes is the client's choice, and cannot be told apart
         if length < NO_BODY and not self._bodiless:
             if client.modern:
                 self._chunked_out = True
@@ -414,7 +440,8 @@ class Exchange:
         )
         if self._client_paused:
             connection.transport.resume_reading()
-        connection.release(reusable=self.request_complete)
+        # What the instance has not taken yet of the request must not stand before the next one.
+        connection.release(reusable=self.request_complete and not client.held)
         if not self.request_complete:
             client.keep_alive = False
         client.on_exchange_end()
@@ -426,8 +453,7 @@ class Exchange:
     def on_upstream_resumed(self) -> None:
         """Take the request body again."""
         self._touched = True
-        if not self.request_complete:
-            self._client.resume_reading()
+        self._client.resume_reading()
 
     # inside
 
@@ -466,6 +492,10 @@ class Exchange:
         connection = self._connection
         return connection is None or connection.transport.get_write_buffer_size() == 0
 
+    def _is_queued(self) -> bool:
+        instance = self._instance
+        return instance is not None and instance.transport is not None and instance.transport.is_waiting(self)
+
     def _settle(self, outcome: Outcome) -> None:
         instance, self._instance = self._instance, None
         if instance is not None:
@@ -480,9 +510,9 @@ class Exchange:
             instance.transport.forget(self)
         self._settle(outcome)
 
-    def _give_up(self, problem: Problem | None, outcome: Outcome) -> None:
+    def _give_up(self, problem: Problem, outcome: Outcome) -> None:
         self._drop_attempt(outcome)
-        if self.status or problem is None:
+        if self.status:
             self.phase = Phase.DONE
             self._client.abort()
         else:

@@ -169,7 +169,7 @@ def response_head(
     if length >= NO_BODY:
         if status != 204 and (length or not bodiless or status == 304):
             fields.append(b"content-length: %d\r\n" % length)
-    elif modern and (length == CHUNKED or not bodiless):
+    elif modern and status != 204 and (length == CHUNKED or not bodiless):
         fields.append(b"transfer-encoding: chunked\r\n")
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     return b"%b%b%b\r\n" % (line, b"".join(fields), extra), load

@@ -20,6 +20,23 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE | re.DOTALL)
 _DOT_SEGMENT = re.compile(rb"/(?:\.|%2e){1,2}(?:/|\Z)|//", re.IGNORECASE)
 _ESCAPED_DOT = re.compile(rb"%2e", re.IGNORECASE)
+_OTHER_METHODS = frozenset(
+    {
+        "ANNOUNCE",
+        "DESCRIBE",
+        "FLUSH",
+        "GET_PARAMETER",
+        "PAUSE",
+        "PLAY",
+        "RECORD",
+        "REDIRECT",
+        "SETUP",
+        "SET_PARAMETER",
+        "SOURCE",
+        "TEARDOWN",
+    }
+)
+"""Methods of RTSP and Icecast, which the parser knows too and reports with versions that look like HTTP's."""
 _REQUIRED = frozenset({b"content-length", b"host", b"transfer-encoding"})
 
 
@@ -93,11 +110,13 @@ def read_request_head(method: str, target: bytes, version: str, headers: Sequenc
 def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Problem:
     if method == "CONNECT":
         return _bad("this gateway opens no tunnels", status=501, code="method-not-implemented")
+    if method in _OTHER_METHODS:
+        return _bad("the method is not one of HTTP", status=501, code="method-not-implemented")
     if target[:1] != b"/":
         absolute = _ABSOLUTE.match(target)
         if absolute is not None:
             host = absolute.group(1)  # RFC 9112 section 3.2.2: the target's authority wins over Host
-            target = absolute.group(2) or b"/"
+            target = absolute.group(2) or (b"*" if method == "OPTIONS" else b"/")  # RFC 9112 section 3.2.4
             if target[:1] == b"?":
                 target = b"/" + target
             if not host:
@@ -108,7 +127,7 @@ def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Probl
         return _bad("a request target has no fragment")
     if host and _AUTHORITY.match(host) is None:
         return _bad("the authority is malformed")
-    return RequestHead(target, host, NO_BODY)
+    return RequestHead(target, host.lower(), NO_BODY)
 
 
 def connection_tokens(value: bytes) -> frozenset[bytes]:

@@ -108,7 +108,12 @@ class Runtime:
         """Advance the coarse clock and act on deadlines that have passed."""
         self.now = now = self.monotonic()
         for connection in list(self.connections):
-            connection.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception:
+                # One connection's defect must not end the time-outs of all others.
+                _log.exception("a client connection is broken off: looking at its deadline failed")
+                connection.abort()
         for probe in [probe for probe in self.probes if now > probe.deadline]:
             probe.expire()
         for endpoint in list(self._endpoints):
@@ -131,6 +136,8 @@ class Runtime:
         """Break whatever is left."""
         for connection in list(self.connections):
             connection.abort()
+        for probe in list(self.probes):
+            probe.expire()
         for endpoint in list(self._endpoints):
             endpoint.close()
 
@@ -158,10 +165,18 @@ class Runtime:
         parts = urlsplit(url)
         host = parts.hostname or ""
         secure = parts.scheme == "https"
+        tls: ssl.SSLContext | None = None
+        defect = ""
+        if secure:
+            try:
+                tls = self._tls_context(pool.tls_ca_file)
+            except OSError as error:
+                defect = f"the CA file {pool.tls_ca_file} cannot be used: {error}"
         return EndpointAddress(
             hosts=instance.snapshot.addresses or (host,),
             port=parts.port or (443 if secure else 80),
-            tls=self._tls_context(pool.tls_ca_file) if secure else None,
+            tls=tls,
+            defect=defect,
             server_name=pool.tls_server_name or host,
             authority=parts.netloc.encode("latin-1"),
         )

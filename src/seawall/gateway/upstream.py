@@ -21,6 +21,10 @@ _UNSAFE_IDLE = 1.0
 """Seconds after which an idle connection is no longer trusted with a request that cannot be repeated."""
 
 
+class _UnsoundError(Exception):
+    """A response head that the parser takes and we do not."""
+
+
 class ConnectionUser(Protocol):
     """What uses an upstream connection for one request: an exchange or a probe."""
 
@@ -65,11 +69,14 @@ class UpstreamConnection(asyncio.Protocol):
         "_in_head",
         "_length",
         "_parser",
+        "_progress",
         "_status",
+        "counted",
         "endpoint",
         "head_only",
         "idle_since",
         "keep",
+        "lost",
         "received",
         "reused",
         "transport",
@@ -87,9 +94,14 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether a byte of the current response has arrived."""
         self.keep = True
         self.idle_since = 0.0
+        self.counted = False
+        """Whether the endpoint counts it among its open connections."""
+        self.lost = False
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[Header] = []
         self._in_head = False
+        self._progress = False
+        """Whether the current read completed a head or brought a part of a body."""
         self._head_bytes = 0
         self._length = NO_BODY
         self._status = 0
@@ -106,6 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # an idle connection has nothing to say; what it says cannot belong to a later request
             return
         self.received = True
+        self._progress = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -113,16 +126,21 @@ class UpstreamConnection(asyncio.Protocol):
             return
         except httptools.HttpParserError as error:
             self.keep = False
+            reason: BaseException | None = error
+            if isinstance(error, httptools.HttpParserCallbackError):
+                reason = error.__context__
+                if not isinstance(reason, _UnsoundError):
+                    raise  # a defect of ours must not pass for the instance's
             if not self._complete:
-                self._fail(f"sent a malformed response ({error})", malformed=True)
+                self._fail(f"sent a malformed response ({reason})", malformed=True)
                 return
         if self._complete:  # told only now: what follows a response in the same read makes the connection unusable
             user.on_response_end()
             return
-        if self._in_head:
+        if not self._progress:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_RESPONSE_HEAD:
-                self._fail(f"sent a response head of more than {_MAX_RESPONSE_HEAD} bytes", malformed=True)
+                self._fail(f"sent a head or trailers of more than {_MAX_RESPONSE_HEAD} bytes", malformed=True)
                 return
         user.on_read_end()
 
@@ -130,7 +148,9 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.endpoint.on_closed(self)
+        self.lost = True
+        if self.counted:
+            self.endpoint.on_closed(self)
         user = self.user
         if user is None:
             return
@@ -165,12 +185,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
+        self._progress = True
         user = self.user
         if user is None or self._complete:
             return
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
+            if status < 100:
+                raise _UnsoundError(f"status {status:03}")
             if status != 101:
                 user.on_interim(status, self._headers)
             return
@@ -181,7 +205,11 @@ class UpstreamConnection(asyncio.Protocol):
             if size == 14 and name.lower() == b"content-length":
                 length = int(value)
             elif size == 17 and name.lower() == b"transfer-encoding":
-                length = CHUNKED if value.strip().lower() == b"chunked" else UNTIL_CLOSE
+                if length == CHUNKED or value.strip().lower() != b"chunked":
+                    raise _UnsoundError("a transfer coding other than chunked")  # we asked for none: no TE was sent
+                length = CHUNKED
+                if parser.get_http_version() == "1.0":
+                    self.keep = False  # RFC 9112 section 6.1
         if status in {204, 304} or self.head_only:
             self._length = NO_BODY
         else:
@@ -199,6 +227,8 @@ class UpstreamConnection(asyncio.Protocol):
         if user is None or self._complete or self.head_only:
             self.keep = False  # bytes beyond the response: whatever they are, this connection is done
             return
+        self._head_bytes = 0
+        self._progress = True
         user.on_response_body(data)
 
     def on_message_complete(self) -> None:
@@ -248,13 +278,14 @@ class EndpointAddress:
 
     Attributes:
         path: socket path for `unix:`, else empty.
+        defect: why no connection can be made, such as a CA file that cannot be read; else empty.
         hosts: addresses in order of preference.
         tls: context for `https://`, else None.
         server_name: name to verify and to send as SNI.
         authority: the value of Host when the client's is not kept.
     """
 
-    __slots__ = ("authority", "hosts", "path", "port", "server_name", "tls")
+    __slots__ = ("authority", "defect", "hosts", "path", "port", "server_name", "tls")
 
     def __init__(
         self,
@@ -265,7 +296,9 @@ class EndpointAddress:
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
         authority: bytes = b"localhost",
+        defect: str = "",
     ) -> None:
+        self.defect = defect
         self.hosts = hosts
         self.port = port
         self.path = path
@@ -314,7 +347,8 @@ class Endpoint:
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
         """Return an idle connection, the most recently used first; None when a new one must be opened.
 
-        A request that cannot be repeated gets none that has been idle for over a second: the instance may just be closing it.
+        A request that cannot be repeated gets none that has been idle for over a second: the instance may just be
+        closing it.
         """
         idle = self._idle
         while idle:
@@ -335,18 +369,23 @@ class Endpoint:
         if len(self._waiting) >= self.max_queue:
             return False
         self._waiting.append(user)
+        if self._idle:
+            self._idle.pop(0).close()  # who wants a connection of its own gets the room of one that nobody uses
         return True
+
+    def is_waiting(self, user: ConnectionUser) -> bool:
+        """Return whether this user waits for a connection to become free."""
+        return user in self._waiting
 
     def forget(self, user: ConnectionUser) -> None:
         """Stop waiting on behalf of this user; a connection under way for it is given up."""
         task = self._connecting.pop(user, None)
         if task is not None:
-            task.cancel()
-        else:
-            try:
-                self._waiting.remove(user)
-            except ValueError:
-                return
+            task.cancel()  # possibly before its first step, so that it can clean up nothing
+            self.open -= 1
+            self._serve_waiting()
+        elif user in self._waiting:
+            self._waiting.remove(user)
 
     def on_idle(self, connection: UpstreamConnection) -> None:
         """Take a connection back, to hand it to whoever waits or to keep it."""
@@ -400,25 +439,29 @@ class Endpoint:
                 connection = await self._dial()
         except TimeoutError:
             reason, timed_out = f"no connection within {self.connect_timeout:g} s", True
-        except (OSError, ssl.CertificateError) as error:
+        except (OSError, ValueError) as error:  # a name that is no host name raises UnicodeError
             reason = str(error) or type(error).__name__
-        finally:
-            waited = self._connecting.pop(user, None) is not None
-            if connection is None:
-                self.open -= 1
-                self._serve_waiting()
-        if connection is not None and connection.transport.is_closing():
-            connection, reason = None, "closed the connection at once"  # `on_closed` has counted it
-        if connection is None:
-            if waited:
-                user.on_connect_failed(reason, timed_out=timed_out)
-        elif waited:
-            user.on_connected(connection)
+        if self._connecting.get(user) is not asyncio.current_task():  # `forget` came first and gave the room back
+            if connection is not None:
+                connection.close()
+            return
+        del self._connecting[user]
+        if connection is not None and not connection.lost:
+            connection.counted = True  # from here on its loss is told through `on_closed`
         else:
-            self.on_idle(connection)
+            self.open -= 1
+            self._serve_waiting()
+        if connection is None:
+            user.on_connect_failed(reason, timed_out=timed_out)
+        elif connection.transport.is_closing():
+            user.on_connect_failed("closed the connection at once", timed_out=False)
+        else:
+            user.on_connected(connection)
 
     async def _dial(self) -> UpstreamConnection:
         address = self.address
+        if address.defect:
+            raise OSError(address.defect)
         tls: dict[str, Any] = {}
         if address.tls is not None:
             tls = {"ssl": address.tls, "server_hostname": address.server_name}
