@@ -31,6 +31,9 @@ def run_control(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDes
     """Run the control process to its end.
 
     Args:
+        runtime: where the channel's socket and the last known snapshots for the workers are.
+        launch: how the gateway was started; decides the configuration.
+        descriptors: lifeline and status pipe.
         admin: where the admin API answered in an earlier life, so that it keeps a port that was free then; empty at
         first.
 

@@ -64,6 +64,7 @@ class ChannelClient:
         self._writer: asyncio.StreamWriter | None = None
         self._complained = ""
         self._retry = _FIRST_RETRY
+        self._greetings = 0
 
     @property
     def connected(self) -> bool:
@@ -98,6 +99,7 @@ class ChannelClient:
             except OSError as error:
                 self._complain(f"lost the control process ({error}); going on with the last snapshot")
             except SeawallError as error:
+                self._greetings = max(self._greetings, 1)  # somebody is there, but wrong: never quiet
                 self._complain(str(error))
             except Exception:  # noqa: BLE001 - it is logged with its trace, and see below
                 # A defect in one report must not cut the worker off from every later snapshot.
@@ -109,7 +111,8 @@ class ChannelClient:
         """Log a state once, not once a try."""
         if message != self._complained:
             self._complained = message
-            _log.warning("%s", message)
+            # At the first start all processes start together, and nobody is missed yet.
+            _log.log(logging.WARNING if self._greetings else logging.DEBUG, "%s", message)
 
     async def _converse(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._path)
@@ -148,9 +151,10 @@ class ChannelClient:
                 hint="restart seawall: its processes run different releases",
             )
         self._retry = _FIRST_RETRY
-        if self._complained:
+        self._complained = ""
+        self._greetings += 1
+        if self._greetings > 1:
             _log.info("connected to the control process (pid %d) again", frame.control_pid)
-            self._complained = ""
 
     def _take(self, frame: Frame) -> None:
         if not isinstance(frame, SnapshotFrame):
