@@ -136,7 +136,7 @@ async def test_an_endless_body_is_not_read_to_its_end():
 
 async def test_a_server_that_never_answers_times_out():
     async def answer(reader, writer):
-        await asyncio.Event().wait()
+        await reader.read()
 
     async with serving(answer) as port:
         result = await run(port, CheckPolicy(kind="http", timeout=0.05))
