@@ -1,6 +1,5 @@
 """Verdicts, and single checks against real servers that behave and misbehave."""
 
-import asyncio
 import ssl
 import subprocess
 from pathlib import Path
