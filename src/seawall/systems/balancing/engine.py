@@ -36,7 +36,7 @@ _CANCELLED = Outcome.CANCELLED
 _INDEX = {outcome: index for index, outcome in enumerate(Outcome)}
 _CANCELLED_INDEX = _INDEX[_CANCELLED]
 _FAILED_AT_ONCE = 0.001
-"""Estimate in seconds for an instance that only ever failed, in no time: 0 would make it the first choice."""
+"""Least estimate in seconds after a failure: an instance that fails in no time must not look like the fastest."""
 _MAX_RETIRED = 4096
 """Rows of instances that left, kept so that their counters go on where they were if they come back."""
 
@@ -193,21 +193,23 @@ class BalancingEngine:
             else:
                 instance.ewma = seconds + (ewma - seconds) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
             instance.stamp = now
+        elif outcome is _CANCELLED:
+            counts[_CANCELLED_INDEX] += 1
+            self._raise_estimate(instance, seconds)
+            return
         else:
-            index = _INDEX[outcome]
-            counts[index] += 1
-            # A failure, or a client that gave up, bounds the latency from below: it may raise the estimate only.
-            if seconds > ewma:
-                instance.ewma = seconds
-                instance.stamp = self._clock()
-            if index == _CANCELLED_INDEX:
-                return
+            counts[_INDEX[outcome]] += 1
             instance.consecutive_errors += 1
             instance.weigh()
-            if not instance.ewma:
-                instance.ewma = _FAILED_AT_ONCE
+            self._raise_estimate(instance, max(seconds, _FAILED_AT_ONCE))
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+
+    def _raise_estimate(self, instance: Instance, seconds: float) -> None:
+        # A failure, or a client that gave up, bounds the latency from below: it may raise the estimate, never lower it.
+        if seconds > instance.ewma:
+            instance.ewma = seconds
+            instance.stamp = self._clock()
 
     def may_retry(self, pool: Pool) -> bool:
         """Take one retry from the pool's budget; count it as sent or as refused."""
