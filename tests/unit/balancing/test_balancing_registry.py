@@ -166,6 +166,8 @@ async def test_what_is_refused_and_why(sites, store):
         {"action": "register", "url": "http://a", "id": "x" * 201},
         {"action": "register", "url": "http://a", "ttl_ms": 5},
         {"action": "register", "url": "http://a", "location": [91, 0]},
+        {"action": "register", "url": "http://a", "location": [0, False]},
+        {"action": "register", "url": "http://a", "weight": "2"},
         {"action": "register", "url": "http://a", "surprise": 1},
         {"action": "weight", "id": "a"},
         {"action": "explode", "id": "a"},

@@ -124,8 +124,8 @@ class NameWatch:
 
     def _failed(self, name: str, reason: str) -> None:
         if name not in self._failures:
-            kept = self._answers.get(name)
-            _log.warning("name %s is not resolved: %s; %s", name, reason, "keeping the last answer" if kept else "none")
+            kept = "its last answer is kept" if name in self._answers else "there is no earlier answer"
+            _log.warning("name %s is not resolved: %s; %s", name, reason, kept)
         self._failures[name] = reason
         self._news.set()
 
