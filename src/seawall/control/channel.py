@@ -22,7 +22,7 @@ _log = logging.getLogger("seawall.worker.channel")
 
 _READ_BYTES = 256 * 1024
 _FIRST_RETRY = 0.02
-_LAST_RETRY = 1.0
+_LAST_RETRY = 0.5
 
 
 class Collect(Protocol):
