@@ -219,3 +219,15 @@ async def test_a_resumed_verdict_holds_until_a_check_says_otherwise(sites):
         assert {state for found in resumed.published for state in [found.pools[0].instances[0].state]} == {
             InstanceState.HEALTHY
         }
+
+
+async def test_names_are_resumed_with_their_last_answer_while_dns_is_away_too(sites):
+    table = {"pools": {"default": {"dns": ["http://orders:8080"], "instances": ["http://single:80"], "health": OFF}}}
+    first = await sites(table, resolve=lambda name: ["10.0.0.2", "10.0.0.1"] if name == "orders" else ["10.9.9.9"])
+
+    def away(name):
+        raise OSError("no name server")
+
+    resumed = await sites(table, await closed_store(), resume=first.published[-1], resolve=away)
+    assert resumed.published[-1].pools == first.published[-1].pools
+    await resumed.until(lambda site: site.controller.health().keys() == {"dns:orders", "dns:single", "state"})

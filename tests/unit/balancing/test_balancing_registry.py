@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from seawall.core.clock import SystemClock
 from seawall.core.errors import ConflictError, NotFoundError
 from seawall.state.memory import MemoryStore
+from seawall.state.open import open_store
 from seawall.systems.balancing.actions import Action
 from seawall.systems.balancing.model import BalancingReport, InstanceState
 
@@ -272,3 +273,24 @@ async def test_two_operators_at_once_lose_no_change(sites, store):
                 and site.controller.describe("default", "web")["draining"]
             )
         )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+async def test_gateways_follow_one_another_over_every_shared_store(sites, kind, tmp_path, request):
+    url = f"sqlite:///{tmp_path}/state.db" if kind == "sqlite" else request.getfixturevalue("leakproof_redis_url")
+    stores = [open_store(url) for _ in range(2)]
+    one, two = [await sites(TABLE, store) for store in stores]
+    await perform(one, "register", url="http://10.0.0.7:80", id="web", ttl_ms=60_000)
+    await two.until(lambda site: site.states().get("web") is InstanceState.HEALTHY)
+    await perform(two, "drain", id="web")
+    await one.until(lambda site: site.states()["web"] is InstanceState.DRAINING)
+    await perform(one, "unregister", id="web", drain_ms=0)
+    await two.until(lambda site: "web" not in site.states())
+    await perform(one, "drain", id=FILE)
+    await two.until(lambda site: site.states()[FILE] is InstanceState.DRAINING)
+    await perform(two, "undrain", id=FILE)
+    for site in (one, two):
+        await site.controller.stop()
+    assert await stored(stores[0]) == {}
+    for store in stores:
+        await store.close()
