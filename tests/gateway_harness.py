@@ -340,7 +340,11 @@ class Gateway:
         raw.setblocking(False)
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await asyncio.get_running_loop().sock_connect(raw, self.path or ("127.0.0.1", self.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(raw, self.path or ("127.0.0.1", self.port))
+        except OSError:
+            raw.close()
+            raise
         limit = {"limit": 1024} if receive_buffer else {"limit": 2**20}
         client = Client(*await asyncio.open_connection(sock=raw, **limit))
         self.clients.append(client)
@@ -407,6 +411,7 @@ async def gateway(
     settings: dict[str, Any] | None = None,
     routes: tuple[RouteSnapshot, ...] = (RouteSnapshot(name="all", pool="default"),),
     path: str = "",
+    send_buffer: int = 0,
     check: bool = True,
     **pool: Any,
 ) -> AsyncIterator[Gateway]:
@@ -429,6 +434,8 @@ async def gateway(
             urls.append(upstream.url)
         running.apply(urls)
         listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        if send_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listener.bind(path or ("127.0.0.1", 0))
         listener.setblocking(False)
         listener.listen(128)

@@ -1,6 +1,7 @@
 """The client's side of the data plane: one protocol object per connection, requests answered in order."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -268,8 +269,9 @@ class ClientConnection(asyncio.Protocol):
         self._deaf = True
         transport = self._transport
         raw = transport.get_extra_info("socket")
-        if raw is not None and raw.family != socket.AF_UNIX and not transport.is_closing():
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if raw is not None and raw.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):  # closed already
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
     def on_exchange_end(self) -> None:
@@ -316,6 +318,8 @@ class ClientConnection(asyncio.Protocol):
             if unsent < self._unsent:
                 self._unsent = unsent
                 self._deadline = now + _LINGER
+            elif unsent:
+                self.abort()
             else:
                 self._transport.abort()
         elif self._write_paused:
