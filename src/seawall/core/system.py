@@ -20,7 +20,7 @@ WorkerId = tuple[str, int]
 class Engine(Protocol):
     """The deciding half: pure and synchronous."""
 
-    def apply(self, snapshot: Any) -> None:
+    def apply(self, snapshot: Any) -> None:  # noqa: ANN401 - each engine narrows it to its own
         """Swap in a newer snapshot; keep local counters of whatever still exists."""
         ...
 
@@ -40,11 +40,11 @@ class Controller(Protocol):
         """End the loops and flush."""
         ...
 
-    async def reconfigure(self, settings: Any) -> None:
+    async def reconfigure(self, settings: Any) -> None:  # noqa: ANN401 - each controller narrows it to its own
         """Take a validated settings section; raise before anything changes when it cannot be provisioned."""
         ...
 
-    def on_report(self, worker: WorkerId, report: Any) -> None:
+    def on_report(self, worker: WorkerId, report: Any) -> None:  # noqa: ANN401 - as above
         """Take one worker's report; never blocks."""
         ...
 
