@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             run_worker(runtime, launch, descriptors, given.name)
     except ConfigurationError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"seawall: {error}\n")
         return EXIT_CONFIGURATION
     except SeawallError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"seawall: {error}\n")
         return EXIT_START
     return 0
 

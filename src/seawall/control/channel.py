@@ -63,7 +63,6 @@ class ChannelClient:
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._complained = ""
-        self._retry = _FIRST_RETRY
         self._greetings = 0
 
     @property
@@ -90,7 +89,10 @@ class ChannelClient:
             self._task = None
 
     async def _run(self) -> None:
+        retry = _FIRST_RETRY
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 await self._converse()
                 self._complain("the control process closed the connection; going on with the last snapshot")
@@ -104,8 +106,10 @@ class ChannelClient:
             except Exception:  # noqa: BLE001 - it is logged with its trace, and see below
                 # A defect in one report must not cut the worker off from every later snapshot.
                 _log.exception("the conversation with the control process failed; beginning a new one")
-            await asyncio.sleep(self._retry)
-            self._retry = min(self._retry * 2, _LAST_RETRY)
+            # A conversation that ends as soon as it began is no reason to hurry.
+            retry = _FIRST_RETRY if clock() - began >= _LAST_RETRY else retry
+            await asyncio.sleep(retry)
+            retry = min(retry * 2, _LAST_RETRY)
 
     def _complain(self, message: str) -> None:
         """Log a state once, not once a try."""
@@ -150,7 +154,6 @@ class ChannelClient:
                 f"worker version {PROTOCOL_VERSION}",
                 hint="restart seawall: its processes run different releases",
             )
-        self._retry = _FIRST_RETRY
         self._complained = ""
         self._greetings += 1
         if self._greetings > 1:

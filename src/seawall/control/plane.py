@@ -203,7 +203,15 @@ class ControlPlane:
             raise ChannelError(f"a report of {worker[0]} about {system!r} is malformed: {error}") from error
         self._roll.reported(worker)
         self._reports[system] += 1
-        self.controllers[system].on_report(worker, report)
+        part = f"{system}.reports"
+        try:
+            self.controllers[system].on_report(worker, report)
+        except Exception as error:  # noqa: BLE001 - a defect in one controller must not cut workers off from snapshots
+            if part not in self._findings:
+                _log.exception("a report of %s about %s cannot be taken", worker[0], system)
+            self._findings[part] = f"a report of {worker[0]} could not be taken: {error!r}"
+        else:
+            self._findings.pop(part, None)
 
     async def reload(self) -> ReloadResult:
         """Load the configuration again, provision it, then swap it in; the old one stays in force when that fails.
@@ -319,16 +327,22 @@ class ControlPlane:
 
     async def _watch(self) -> None:
         while True:
-            self._roll.sweep()
-            self._keep_when_due()
             try:
-                await self.store.ping()
-            except StateError as error:
-                self._state_away(error)
-            else:
-                if self._findings.pop("state", None):
-                    _log.info("the state store %s answers again", self.store.url)
+                self._roll.sweep()
+                self._keep_when_due()
+                await self._look_at_store()
+            except Exception:  # noqa: BLE001 - one failed look must not end the later ones
+                _log.exception("the control plane's watch failed")
             await asyncio.sleep(_WATCH_INTERVAL)
+
+    async def _look_at_store(self) -> None:
+        try:
+            await self.store.ping()
+        except StateError as error:
+            self._state_away(error)
+        else:
+            if self._findings.pop("state", None):
+                _log.info("the state store %s answers again", self.store.url)
 
     def _keep_when_due(self) -> None:
         if self._unkept and self._clock.monotonic() - self._kept_at >= _KEEP_INTERVAL:

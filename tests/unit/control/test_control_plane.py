@@ -212,6 +212,22 @@ async def test_what_is_no_report_is_refused(bench, system, raw):
     assert plane.controllers["balancing"].reports == []
 
 
+async def test_a_defect_in_a_controller_is_shown_and_leaves_the_worker_connected(bench, caplog):
+    plane = bench.plane()
+    await plane.start()
+    plane.on_worker(("worker-0", 7))
+    controller = plane.controllers["balancing"]
+    controller.reports = None
+    for _ in range(3):
+        plane.on_report(("worker-0", 7), "balancing", msgspec.msgpack.encode(CountReport(count=1)))
+    assert "AttributeError" in plane.health().findings["balancing.reports"]
+    assert caplog.text.count("cannot be taken") == 1, "it is logged once, not with every report"
+    assert plane.health().ready
+    controller.reports = []
+    plane.on_report(("worker-0", 7), "balancing", msgspec.msgpack.encode(CountReport(count=2)))
+    assert plane.health().findings == {}
+
+
 async def test_a_replaced_worker_is_gone_for_the_controllers(bench):
     plane = bench.plane()
     await plane.start()
