@@ -130,8 +130,9 @@ class _Picture:
 
 def _table(scene: Scene, bar: int) -> Table:
     table = Table(title=f"{scene.title}   {scene.elapsed:4.1f} of {scene.duration:g} s", title_justify="left")
-    for heading in ("server", "takes", "state"):
+    for heading in ("server", "takes"):
         table.add_column(heading, no_wrap=True)
+    table.add_column("state", no_wrap=True, min_width=len("unhealthy"))
     table.add_column("share of the last 2 s" if bar > 16 else "share", width=bar + 5, no_wrap=True)
     for heading in ("requests", "active", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
