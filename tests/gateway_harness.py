@@ -236,7 +236,7 @@ def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
 
 
 class Upstream:
-    """A server whose behaviour is one coroutine per connection: the scripts in order, the last one for all that follow."""
+    """A server that runs one script per connection: the scripts in order, the last one for all that follow."""
 
     def __init__(self, name: str, scripts: tuple[Script, ...]) -> None:
         self.name = name

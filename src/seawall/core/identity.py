@@ -99,7 +99,12 @@ def forwarded_chain(headers: Sequence[Header]) -> list[str]:
 
 
 def _address(hop: str) -> str | None:
-    """Return the address of `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]:80` or `2001:db8::1`; None for anything else."""
+    """Return the address of `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]:80` or `2001:db8::1`; None for anything else.
+
+    A scope (`fe80::1%eth0`) is anything else: elsewhere it means nothing, and `ipaddress` takes any text for it.
+    """
+    if "%" in hop:
+        return None
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:

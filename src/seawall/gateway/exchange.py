@@ -1,4 +1,7 @@
-"""One request on its way: chosen instance, attempts, streaming both ways, and exactly one answer."""
+"""One request on its way: chosen instance, attempts, streaming both ways, and exactly one answer.
+
+One state machine, kept in one file: every callback shares the state of all others.
+"""
 
 import time
 from enum import Enum, auto
@@ -75,9 +78,9 @@ class Exchange:
     __slots__ = (
         "_attempt_started",
         "_attempts",
+        "_bodiless",
         "_body",
         "_body_bytes",
-        "_bodiless",
         "_chunked_out",
         "_client",
         "_client_paused",
@@ -93,8 +96,8 @@ class Exchange:
         "_out",
         "_pool",
         "_runtime",
-        "_touched",
         "_total_deadline",
+        "_touched",
         "_tried",
         "phase",
         "request",
@@ -235,7 +238,7 @@ class Exchange:
             )
 
     def reject(self, problem: Problem) -> None:
-        """The request turned out to be unacceptable while its body came: stop, and say so where that is still possible."""
+        """Stop, since the request turned out to be unacceptable while its body came; say so where that is possible."""
         if self.phase is not Phase.DONE:
             self._give_up(problem, Outcome.CANCELLED)
 
@@ -335,7 +338,7 @@ class Exchange:
         )
         repeatable = self._body is not None and self.request.method in _IDEMPOTENT and not self.status
         if repeatable and connection.reused and not connection.received and not self._fresh:
-            # The instance closed an idle connection just as it was taken: no fault and no retry, as long as it happens once.
+            # The instance closed an idle connection just as it was taken: no fault and no retry, if it happens once.
             self._fresh = True
             self._settle(Outcome.CANCELLED)
             self._attempts -= 1

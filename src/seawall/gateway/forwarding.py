@@ -41,7 +41,7 @@ _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase) for status, ph
 
 
 class RequestFields:
-    """A request head on its way upstream, in two parts around the Host field so that a retry can change the authority."""
+    """A request head on its way upstream, in parts around the Host field so that a retry can change the authority."""
 
     __slots__ = ("fields", "host", "start")
 
@@ -110,7 +110,8 @@ class ForwardingPolicy:
         scheme = lists.get(b"x-forwarded-proto", [request.scheme.encode()])[-1]
         host = lists.get(b"x-forwarded-host", [request.host])[-1]
         return (
-            b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nx-real-ip: %b\r\n"
+            b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n"
+            b"x-real-ip: %b\r\n"
             % (b", ".join(forwarded), b", ".join(chain), scheme, host, (request.client or "unknown").encode())
         )
 
@@ -147,6 +148,8 @@ def response_head(
     """Return the client's response head and the reported load, if the upstream sent one.
 
     Args:
+        status: as the upstream sent it.
+        headers: as the upstream sent them.
         length: bytes of body, `CHUNKED`, `NO_BODY` or `UNTIL_CLOSE`.
         extra: further fields, encoded.
         modern: the client speaks HTTP/1.1, so that a body of unknown length can be chunked.

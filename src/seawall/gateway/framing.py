@@ -1,8 +1,8 @@
 """What makes a message acceptable: exact framing, one authority, a target in a known form; anything else is refused.
 
-The parser (llhttp, strict) has already refused bare line feeds, folded fields, white space before a colon, bytes outside the
-grammar, repeated or malformed Content-Length, and Transfer-Encoding together with Content-Length. What is left to check
-is stated here, with its section of RFC 9110 or RFC 9112.
+The parser (llhttp, strict) has already refused bare line feeds, folded fields, white space before a colon, bytes
+outside the grammar, repeated or malformed Content-Length, and Transfer-Encoding together with Content-Length. What is
+left to check is stated here, with its section of RFC 9110 or RFC 9112.
 """
 
 import re
@@ -63,7 +63,9 @@ def _bad(detail: str, *, status: int = 400, code: str = "bad-request") -> Proble
     return Problem(status, code, detail)
 
 
-def read_request_head(method: str, target: bytes, version: str, headers: Sequence[Header]) -> RequestHead | Problem:
+def read_request_head(  # noqa: C901, PLR0911, PLR0912 - one pass over the fields, one refusal for each thing wrong
+    method: str, target: bytes, version: str, headers: Sequence[Header]
+) -> RequestHead | Problem:
     """Return what the head means, or the problem to refuse it with."""
     if version not in {"1.1", "1.0"}:
         return _bad(f"HTTP/{version} is not spoken here; use HTTP/1.1", status=505, code="http-version-not-supported")
@@ -107,7 +109,7 @@ def read_request_head(method: str, target: bytes, version: str, headers: Sequenc
     return head
 
 
-def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Problem:
+def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Problem:  # noqa: PLR0911 - as above
     if method == "CONNECT":
         return _bad("this gateway opens no tunnels", status=501, code="method-not-implemented")
     if method in _OTHER_METHODS:
@@ -139,7 +141,7 @@ def connection_tokens(value: bytes) -> frozenset[bytes]:
 
 
 def routing_path(path: bytes) -> bytes:
-    """Return the path that routes are matched on: dot segments resolved, repeated slashes merged; RFC 3986 section 5.2.4.
+    """Return the path that routes are matched on: dot segments resolved, slashes merged; RFC 3986 section 5.2.4.
 
     The upstream gets the target as it came. Matching on the resolved path keeps `/public/../admin` from being taken for
     something under `/public`.

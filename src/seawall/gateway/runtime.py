@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from seawall.config.gateway import GatewaySettings
 from seawall.core.identity import TrustedProxies
 from seawall.core.request import Request
+from seawall.gateway.endpoint import Endpoint, EndpointAddress
 from seawall.gateway.forwarding import ForwardingPolicy
 from seawall.gateway.probe import Probe
 from seawall.gateway.server import ClientConnection
-from seawall.gateway.upstream import Endpoint, EndpointAddress
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.balancing.model import PoolSnapshot
@@ -110,7 +110,7 @@ class Runtime:
         for connection in list(self.connections):
             try:
                 connection.sweep(now)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, it is logged with its trace
                 # One connection's defect must not end the time-outs of all others.
                 _log.exception("a client connection is broken off: looking at its deadline failed")
                 connection.abort()

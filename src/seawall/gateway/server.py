@@ -1,4 +1,7 @@
-"""The client's side of the data plane: one protocol object per connection, requests answered in order."""
+"""The client's side of the data plane: one protocol object per connection, requests answered in order.
+
+One state machine, kept in one file: every callback shares the state of all others.
+"""
 
 import asyncio
 import contextlib
@@ -138,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % self._receiving.body_field)
 
     def _count_silent_bytes(self, size: int) -> None:
-        """Bound what a client sends without getting anywhere: the parser keeps parts of heads and trailers in memory."""
+        """Bound what a client sends without getting anywhere: the parser keeps partial heads and trailers in memory."""
         self._head_bytes += size
         if self._head_bytes > self._runtime.settings.max_header_bytes and not self._deaf:
             self._refuse(self._head_too_large())

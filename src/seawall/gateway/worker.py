@@ -103,7 +103,7 @@ class Worker:
         runtime = self.runtime
         runtime.drain()
         deadline = runtime.monotonic() + timeout
-        while runtime.connections and runtime.monotonic() < deadline:
+        while runtime.connections and runtime.monotonic() < deadline:  # noqa: ASYNC110 - the hot path sets no event
             await asyncio.sleep(0.02)
         if runtime.connections:
             _log.warning("%d connections broken off after %g s of draining", len(runtime.connections), timeout)
@@ -126,6 +126,5 @@ class Worker:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
                 runtime.sweep()
-            except Exception:
-                # One connection's defect must not end the time-outs of all others.
+            except Exception:  # noqa: BLE001 - a defect in one round must not end the time-outs of all
                 _log.exception("sweep failed")

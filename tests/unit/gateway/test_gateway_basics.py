@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from gateway_harness import Peer, Upstream, chunked, gateway, get, ok, post, until
 
+from gateway_harness import Peer, Upstream, chunked, gateway, get, ok, post, until
 from seawall.systems.balancing.model import RouteSnapshot
 
 pytestmark = pytest.mark.anyio
@@ -453,7 +453,9 @@ async def test_a_response_that_ends_with_its_connection():
 async def test_bytes_may_come_in_any_portions(split):
     async with gateway(echo) as running:
         client = await running.client()
-        data = get(b"/1") + post(b"hello", target=b"/2") + get(b"/3", b"Transfer-Encoding: chunked") + chunked(b"ab", b"c")
+        data = (
+            get(b"/1") + post(b"hello", target=b"/2") + get(b"/3", b"Transfer-Encoding: chunked") + chunked(b"ab", b"c")
+        )
         for start in range(0, len(data), split):
             await client.send(data[start : start + split])
             await asyncio.sleep(0)

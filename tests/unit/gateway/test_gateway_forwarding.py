@@ -1,8 +1,8 @@
 """What an upstream learns of a request, what a client learns of a response, and whose word is taken."""
 
 import pytest
-from gateway_harness import Message, Peer, gateway, get, ok, until
 
+from gateway_harness import Message, Peer, gateway, get, ok, until
 from seawall.systems.balancing.model import AffinitySnapshot
 
 pytestmark = pytest.mark.anyio
@@ -207,7 +207,9 @@ async def test_a_request_without_a_host_gets_the_instances():
 
 
 async def test_reported_load_is_read_and_kept_from_the_client():
-    async with gateway(lambda peer: peer.serve(ok(b"x", b"Endpoint-Load-Metrics: TEXT cpu_utilization=0.7"))) as running:
+    async with gateway(
+        lambda peer: peer.serve(ok(b"x", b"Endpoint-Load-Metrics: TEXT cpu_utilization=0.7"))
+    ) as running:
         answer = await running.ask(get())
         assert answer.get(b"endpoint-load-metrics") is None
         report = running.engine.report(full=True)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from gateway_harness import Client, Gateway, Peer, chunked, gateway, get, ok, post, until
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +32,16 @@ HEADS = {
     "Host with quote": (b'GET / HTTP/1.1\r\nHost: a";proto=https\r\n\r\n', 400, "bad-request"),
     "Host list": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad-request"),
     "Host port": (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400, "bad-request"),
-    "TE and CL": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", 400, ""),
-    "CL and TE": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 400, ""),
+    "TE and CL": (
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+        400,
+        "",
+    ),
+    "CL and TE": (
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        400,
+        "",
+    ),
     "two CL": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400, ""),
     "equal CL": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, ""),
     "CL list": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3, 3\r\n\r\nabc", 400, ""),
@@ -43,14 +52,18 @@ HEADS = {
     "CL too long": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999999999999\r\n\r\n", 400, ""),
     "CL empty": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length:\r\n\r\n", 400, ""),
     "TE gzip": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, ""),
-    "TE twice": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", 501, ""),
+    "TE twice": (
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+        501,
+        "",
+    ),
     "TE chunked twice": (
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         400,
         "",
     ),
     "TE identity": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: identity\r\n\r\n", 501, ""),
-    "TE quoted": (b'POST / HTTP/1.1\r\n' + HOST + b'Transfer-Encoding: "chunked"\r\n\r\n', 501, ""),
+    "TE quoted": (b"POST / HTTP/1.1\r\n" + HOST + b'Transfer-Encoding: "chunked"\r\n\r\n', 501, ""),
     "TE prefix": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n", 501, ""),
     "TE in 1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad-request"),
     "folded": (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n", 400, "bad-request"),
@@ -204,7 +217,9 @@ async def test_a_body_beyond_the_limit_is_refused(framing):
 
     async with gateway(script, settings={"max_body_bytes": 1000}) as running:
         client: Client = await running.client()
-        head = get(b"/", b"Content-Length: 1001" if framing == "length" else b"Transfer-Encoding: chunked", method=b"PUT")
+        head = get(
+            b"/", b"Content-Length: 1001" if framing == "length" else b"Transfer-Encoding: chunked", method=b"PUT"
+        )
         client.write(head + (b"a" * 1001 if framing == "length" else chunked(b"a" * 600, b"b" * 401)))
         answer = await client.response()
         assert (answer.status, answer.problem["code"]) == (413, "body-too-large")
@@ -238,7 +253,11 @@ async def test_too_many_connections_are_told_so():
             assert (await client.ask(get())).status == 200
         third = await running.client()
         answer = await third.response()
-        assert (answer.status, answer.problem["code"], answer.get(b"retry-after")) == (503, "too-many-connections", b"1")
+        assert (answer.status, answer.problem["code"], answer.get(b"retry-after")) == (
+            503,
+            "too-many-connections",
+            b"1",
+        )
         assert await third.rest() == b""
         third.close()
         kept.pop().close()

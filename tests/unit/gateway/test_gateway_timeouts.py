@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from gateway_harness import Peer, Upstream, gateway, get, ok, post, until
 
+from gateway_harness import Peer, Upstream, gateway, get, ok, post, until
 from seawall.systems.balancing.model import Outcome
 
 pytestmark = pytest.mark.anyio

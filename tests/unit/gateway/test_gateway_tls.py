@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from gateway_harness import Peer, Upstream, gateway, get, post
 
 pytestmark = [
