@@ -1,51 +1,16 @@
 """The connections to one instance: pooled, capped, with a bounded queue of requests that wait for one."""
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from seawall.gateway.upstream import ConnectionUser, UpstreamConnection
+from seawall.gateway.upstream import ConnectionUser, EndpointAddress, UpstreamConnection
 
-__all__ = ["Endpoint", "EndpointAddress"]
+__all__ = ["Endpoint"]
 
 _UNSAFE_IDLE = 1.0
 """Seconds after which an idle connection is no longer trusted with a request that cannot be repeated."""
-
-
-class EndpointAddress:
-    """Where an instance listens and how to reach it.
-
-    Attributes:
-        path: socket path for `unix:`, else empty.
-        defect: why no connection can be made, such as a CA file that cannot be read; else empty.
-        hosts: addresses in order of preference.
-        tls: context for `https://`, else None.
-        server_name: name to verify and to send as SNI.
-        authority: the value of Host when the client's is not kept.
-    """
-
-    __slots__ = ("authority", "defect", "hosts", "path", "port", "server_name", "tls")
-
-    def __init__(
-        self,
-        *,
-        hosts: tuple[str, ...] = (),
-        port: int = 0,
-        path: str = "",
-        tls: ssl.SSLContext | None = None,
-        server_name: str = "",
-        authority: bytes = b"localhost",
-        defect: str = "",
-    ) -> None:
-        self.defect = defect
-        self.hosts = hosts
-        self.port = port
-        self.path = path
-        self.tls = tls
-        self.server_name = server_name
-        self.authority = authority
 
 
 class Endpoint:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from seawall.config.gateway import GatewaySettings
 from seawall.core.identity import TrustedProxies
 from seawall.core.request import Request
-from seawall.gateway.endpoint import Endpoint, EndpointAddress
+from seawall.gateway.endpoint import Endpoint
 from seawall.gateway.forwarding import ForwardingPolicy
 from seawall.gateway.probe import Probe
 from seawall.gateway.server import ClientConnection
+from seawall.gateway.upstream import EndpointAddress
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.balancing.model import PoolSnapshot

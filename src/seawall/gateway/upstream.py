@@ -1,17 +1,15 @@
 """A connection to an upstream instance: its parser, its user, and whether it may be used again."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+import ssl
+from typing import Protocol, cast
 
 import httptools
 
 from seawall.core.request import Header
 from seawall.gateway.framing import CHUNKED, NO_BODY
 
-if TYPE_CHECKING:
-    from seawall.gateway.endpoint import Endpoint
-
-__all__ = ["UNTIL_CLOSE", "ConnectionUser", "UpstreamConnection"]
+__all__ = ["UNTIL_CLOSE", "ConnectionOwner", "ConnectionUser", "EndpointAddress", "UpstreamConnection"]
 
 UNTIL_CLOSE = -2
 """Body length of a response that ends with its connection."""
@@ -57,6 +55,54 @@ class ConnectionUser(Protocol):
         """The upstream takes more again."""
 
 
+class EndpointAddress:
+    """Where an instance listens and how to reach it.
+
+    Attributes:
+        path: socket path for `unix:`, else empty.
+        defect: why no connection can be made, such as a CA file that cannot be read; else empty.
+        hosts: addresses in order of preference.
+        tls: context for `https://`, else None.
+        server_name: name to verify and to send as SNI.
+        authority: the value of Host when the client's is not kept.
+    """
+
+    __slots__ = ("authority", "defect", "hosts", "path", "port", "server_name", "tls")
+
+    def __init__(
+        self,
+        *,
+        hosts: tuple[str, ...] = (),
+        port: int = 0,
+        path: str = "",
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+        authority: bytes = b"localhost",
+        defect: str = "",
+    ) -> None:
+        self.defect = defect
+        self.hosts = hosts
+        self.port = port
+        self.path = path
+        self.tls = tls
+        self.server_name = server_name
+        self.authority = authority
+
+
+class ConnectionOwner(Protocol):
+    """Where a connection comes from and goes back to."""
+
+    @property
+    def address(self) -> EndpointAddress:
+        """Where the instance listens now."""
+
+    def on_idle(self, connection: "UpstreamConnection") -> None:
+        """Take the connection back, for whoever wants one next."""
+
+    def on_closed(self, connection: "UpstreamConnection") -> None:
+        """Take note that the connection is gone."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One HTTP/1.1 connection to an instance, used by one request at a time."""
 
@@ -81,7 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
         "user",
     )
 
-    def __init__(self, endpoint: "Endpoint") -> None:
+    def __init__(self, endpoint: ConnectionOwner) -> None:
         self.endpoint = endpoint
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.user: ConnectionUser | None = None
