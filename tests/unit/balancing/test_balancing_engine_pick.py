@@ -146,14 +146,52 @@ class TestAffinity:
         assert rig.engine.affinity_cookie(rig.pool, request, gone) is None
 
 
+class TestRefusedConnections:
+    def refuse(self, rig, instance):
+        rig.engine.start(instance)
+        rig.engine.finish(instance, 0.001, Outcome.CONNECT_FAILED)
+
+    @pytest.mark.parametrize("strategy", list(StrategyName))
+    def test_one_that_refuses_gets_a_trial_now_and_then(self, strategy):
+        rig = Rig(members(3), strategy=strategy)
+        dead = rig.instance("i1")
+        self.refuse(rig, dead)
+        assert dead not in [rig.pick() for _ in range(50)]
+        rig.clock.now += 0.3
+        picks = [rig.pick() for _ in range(50)]
+        assert picks.count(dead) <= 1  # strategies that weigh errors may not even try
+
+    def test_a_success_ends_it(self):
+        rig = Rig(members(2))
+        dead = rig.instance("i1")
+        self.refuse(rig, dead)
+        rig.engine.start(dead)
+        rig.engine.finish(dead, 0.001, Outcome.SUCCESS, 200)
+        assert [rig.pick() for _ in range(10)].count(dead) == 5
+
+    def test_when_all_refuse_they_are_used_all_the_same(self):
+        rig = Rig(members(2))
+        picked = []
+        for _ in range(10):
+            rig.clock.now += 0.001
+            picked.append(rig.pick())
+            self.refuse(rig, picked[-1])
+        assert {instance.id for instance in picked} == {"i0", "i1"}
+
+    def test_a_retry_is_not_sent_to_one_that_refuses(self):
+        rig = Rig(members(3))
+        self.refuse(rig, rig.instance("i1"))
+        assert {rig.pick(tried=[rig.instance("i0")]).id for _ in range(10)} == {"i2"}
+
+
 class TestRetryBudget:
     def test_a_quiet_pool_has_its_floor(self):
         rig = Rig(members(2), retry_floor=3, retry_budget=0.2)
-        assert [rig.engine.may_retry(rig.pool) for _ in range(5)] == [True, True, True, False, False]
+        assert [rig.engine.may_retry(rig.pool) for _ in range(32)] == [True] * 30 + [False] * 2  # ten seconds' worth
         rig.clock.now += 1.0
         assert [rig.engine.may_retry(rig.pool) for _ in range(4)] == [True, True, True, False]
         report = rig.engine.report(full=False).pools["p"]
-        assert (report.retries, report.retries_refused) == (6, 3)
+        assert (report.retries, report.retries_refused) == (33, 3)
 
     def test_retries_stay_a_share_of_requests(self):
         rig = Rig(members(2), retry_floor=0, retry_budget=0.2)

@@ -66,6 +66,7 @@ class Instance:
         stamp: monotonic seconds of the last change of `ewma`.
         handicap: 1 / weight, doubled per consecutive error: what a cost is multiplied by.
         consecutive_errors: errors of any kind since the last success.
+        refused_at: monotonic seconds at which a connection was last refused, or tried since; 0 after a success.
         counts: one int per `Outcome`, then `CLIENT_ERRORS`, `RETRIES`, `DURATION_US`; cumulative.
         buckets: observations per `DURATION_BUCKETS` bound, then above; cumulative.
         load: newest reported utilisation, negative when none.
@@ -87,6 +88,7 @@ class Instance:
         "key",
         "load",
         "pool",
+        "refused_at",
         "region",
         "snapshot",
         "stamp",
@@ -104,6 +106,7 @@ class Instance:
         self.ewma = 0.0
         self.stamp = 0.0
         self.consecutive_errors = 0
+        self.refused_at = 0.0
         self.counts, self.buckets = row or ([0] * (DURATION_US + 1), [0] * (len(DURATION_BUCKETS) + 1))
         self.load = -1.0
         self.dirty = False

@@ -4,6 +4,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import exp
+from operator import attrgetter
 
 from seawall.core.instruments import DURATION_BUCKETS
 from seawall.core.request import Request
@@ -33,6 +34,11 @@ __all__ = ["BalancingEngine"]
 
 _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
+_CONNECT_FAILED = Outcome.CONNECT_FAILED
+_REFUSAL_PAUSE = 0.25
+"""Seconds between trials of an instance that refuses connections."""
+_MAX_DETOURS = 8
+_refused_at = attrgetter("refused_at")
 _INDEX = {outcome: index for index, outcome in enumerate(Outcome)}
 _CANCELLED_INDEX = _INDEX[_CANCELLED]
 _FAILED_AT_ONCE = 0.001
@@ -151,13 +157,36 @@ class BalancingEngine:
                 return bound
         if pool.candidates:
             instance = pool.strategy.pick(pool, request, tried)
-            if tried and instance is not None:
-                instance.counts[RETRIES] += 1
-                instance.dirty = True
+            if instance is not None:
+                if instance.refused_at:
+                    instance = self._around_refusal(pool, request, tried, instance)
+                if tried:
+                    instance.counts[RETRIES] += 1
+                    instance.dirty = True
             return instance
         pool.no_instance += 1
         pool.dirty = True
         return None
+
+    def _around_refusal(self, pool: Pool, request: Request, tried: Sequence[Instance], refusing: Instance) -> Instance:
+        """Return another instance than one that refuses connections, except for one trial now and then.
+
+        A refused connection is certain and known here first: waiting for the controller's verdict would spend the retry
+        budget on an instance that is gone.
+        """
+        now = self._clock()
+        if now - refusing.refused_at >= _REFUSAL_PAUSE:
+            refusing.refused_at = now  # this request is the trial; those after it wait for its outcome
+            return refusing
+        avoided = [*tried, refusing]
+        for _ in range(_MAX_DETOURS):
+            other = pool.strategy.pick(pool, request, avoided)
+            if other is None:
+                break
+            if not other.refused_at:
+                return other
+            avoided.append(other)
+        return min(avoided[len(tried) :], key=_refused_at)  # all refuse: each gets its turn
 
     def start(self, instance: Instance) -> None:
         """Count an attempt as in flight; every start is followed by exactly one finish."""
@@ -186,6 +215,7 @@ class BalancingEngine:
                 counts[CLIENT_ERRORS] += 1
             if instance.consecutive_errors:
                 instance.consecutive_errors = 0
+                instance.refused_at = 0.0
                 instance.weigh()
             now = self._clock()
             if seconds >= ewma:
@@ -200,6 +230,8 @@ class BalancingEngine:
         else:
             counts[_INDEX[outcome]] += 1
             instance.consecutive_errors += 1
+            if outcome is _CONNECT_FAILED:
+                instance.refused_at = self._clock()
             instance.weigh()
             self._raise_estimate(instance, max(seconds, _FAILED_AT_ONCE))
         counts[DURATION_US] += int(seconds * 1_000_000)

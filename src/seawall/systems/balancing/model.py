@@ -137,8 +137,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Retries on another instance after the first attempt."""
     retry_budget: float = 0.2
     """Retries as a share of requests, over 10 s."""
-    retry_floor: int = 3
-    """Retries per second that are always allowed, so that a quiet pool can retry at all."""
+    retry_floor: int = 10
+    """Retries per second that are always allowed, saved up for 10 s, so that a quiet pool can retry at all."""
     replay_limit: int = 65_536
     """Bytes of request body kept for a retry; a larger body is not retried."""
     preserve_host: bool = True
