@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
-from seawall.control.changes import changed_keys, restart_keys
 from seawall.control.framing import ChannelError
 from seawall.control.instruments import RELOADS, REPORTS, SNAPSHOT_VERSION, STATE_UP, WORKERS
 from seawall.control.lastknown import LastKnownSnapshots
@@ -222,7 +222,7 @@ class ControlPlane:
         async with self._reloading:
             try:
                 loaded = self.loaded.again()
-                changed = changed_keys(self.settings, loaded.settings)
+                changed = changed_paths(self.settings, loaded.settings)
                 await self._reconfigure(loaded.settings)
             except SeawallError as error:
                 self._reloads["refused"] += 1
@@ -233,11 +233,11 @@ class ControlPlane:
             if any(key.startswith(f"{GATEWAY}.") for key in changed):
                 self._publish_gateway()
             self._reloads["ok"] += 1
-            waiting = restart_keys(changed_keys(self._started_with, self.settings))
+            waiting = [key for key in changed_paths(self._started_with, self.settings) if needs_restart(key)]
             self._findings.pop("configuration", None)
             if waiting:
                 self._findings["configuration"] = f"needs a restart to take effect: {', '.join(waiting)}"
-            in_force = [key for key in changed if not restart_keys([key])]
+            in_force = [key for key in changed if not needs_restart(key)]
             _log.info("reloaded the configuration: %s", ", ".join(in_force) or "nothing changed")
             if waiting:
                 _log.warning("these settings wait for a restart: %s", ", ".join(waiting))
