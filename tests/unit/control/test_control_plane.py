@@ -279,7 +279,7 @@ async def test_reload_takes_a_good_file(bench):
     await plane.start()
     bench.write("least-connections", '[gateway]\nvia = "harbour"\n')
     result = await plane.reload()
-    assert (result.changed, result.needs_restart) == (["balancing.strategy", "gateway.via"], [])
+    assert (result.changed, result.needs_restart) == (["gateway.via", "balancing.strategy"], [])
     assert newest(plane).strategy == "least-connections"
     assert msgspec.msgpack.decode(plane.newest()[GATEWAY])["via"] == "harbour"
     assert plane.settings.gateway.via == "harbour"
