@@ -249,12 +249,17 @@ class Upstream:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, *, path: str = "", ssl: Any = None, port: int = 0) -> "Upstream":
+    async def start(self, *, path: str = "", ssl: Any = None, receive_buffer: int = 0) -> "Upstream":
         if path:
             self._server = await asyncio.start_unix_server(self._serve, path)
             self.url = f"unix:{path}"
         else:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=ssl, limit=2**20)
+            listener = socket.socket()
+            if receive_buffer:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            listener.bind(("127.0.0.1", 0))
+            limit = receive_buffer or 2**20
+            self._server = await asyncio.start_server(self._serve, sock=listener, ssl=ssl, limit=limit)
             self.port = self._server.sockets[0].getsockname()[1]
             self.url = f"{'https' if ssl else 'http'}://127.0.0.1:{self.port}"
         return self

@@ -295,6 +295,8 @@ class UpstreamConnection(asyncio.Protocol):
         if reusable and self.keep and not self.transport.is_closing():
             self.reused = True
             self.endpoint.on_idle(self)
+        elif self.transport.get_write_buffer_size():
+            self.transport.abort()  # an orderly close would wait for the instance to take what it no longer wants
         else:
             self.close()
 
