@@ -184,6 +184,26 @@ class TestRefusedConnections:
         assert {rig.pick(tried=[rig.instance("i0")]).id for _ in range(10)} == {"i2"}
 
 
+def test_one_that_is_healthy_again_starts_afresh():
+    rig = Rig(members(3), strategy=StrategyName.LATENCY_BASED)
+    for instance in rig.pool.instances:
+        rig.engine.start(instance)
+        rig.engine.finish(instance, 0.010, Outcome.SUCCESS, 200)
+    back = rig.instance("i1")
+    for _ in range(10):
+        rig.engine.start(back)
+        rig.engine.finish(back, 5.0, Outcome.TIMEOUT)
+    rig.apply([member("i0"), member("i1", state=U), member("i2")])
+    rig.apply(members(3))
+    shares = dict.fromkeys(("i0", "i1", "i2"), 0)
+    for _ in range(60):
+        picked = rig.pick()
+        shares[picked.id] += 1
+        rig.engine.start(picked)
+        rig.engine.finish(picked, 0.010, Outcome.SUCCESS, 200)
+    assert shares[back.id] >= 10, "a share like the others', in place of ten errors' and five seconds' handicap"
+
+
 class TestRetryBudget:
     def test_a_quiet_pool_has_its_floor(self):
         rig = Rig(members(2), retry_floor=3, retry_budget=0.2)
