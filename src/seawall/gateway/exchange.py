@@ -263,7 +263,7 @@ class Exchange:
     def _attempt(self) -> None:
         runtime = self._runtime
         pool = self._pool
-        assert pool is not None  # noqa: S101 - set by `start`
+        assert pool is not None
         while True:
             instance = runtime.balancing.pick(pool, self.request, self._tried)
             if instance is None:
@@ -301,7 +301,7 @@ class Exchange:
         fields = self._fields
         pool = self._pool
         body = self._body
-        assert fields is not None and pool is not None and body is not None  # noqa: S101, PT018 - set by `start`
+        assert fields is not None and pool is not None and body is not None
         if self._client.held:
             self._client.resume_reading()
         if self._client_paused:
@@ -330,7 +330,7 @@ class Exchange:
         """Try again where that is safe; else answer 502, or break the connection of a response that has begun."""
         connection = self._connection
         self._connection = None
-        assert connection is not None  # noqa: S101 - only a bound connection is lost
+        assert connection is not None
         problem = (
             Problem(502, "upstream-malformed", "the instance answered with something that is not HTTP")
             if malformed
@@ -352,7 +352,7 @@ class Exchange:
 
     def _retry(self, outcome: Outcome, problem: Problem) -> None:
         pool, instance = self._pool, self._instance
-        assert pool is not None and instance is not None  # noqa: S101, PT018 - an attempt was under way
+        assert pool is not None and instance is not None
         self._settle(outcome)
         self._tried.append(instance)
         if (
@@ -380,7 +380,7 @@ class Exchange:
     def on_response(self, status: int, headers: list[Header], length: int) -> None:
         """Send the response head on."""
         runtime, client, instance, pool = self._runtime, self._client, self._instance, self._pool
-        assert instance is not None and pool is not None  # noqa: S101, PT018 - a response follows an attempt
+        assert instance is not None and pool is not None
         self._head_seconds = _monotonic() - self._attempt_started
         self.status = status
         self.phase = Phase.RECEIVING
@@ -433,7 +433,7 @@ class Exchange:
         if out:
             client.write(out[0] if len(out) == 1 else b"".join(out))
         instance = self._instance
-        assert connection is not None and instance is not None  # noqa: S101, PT018 - a response follows an attempt
+        assert connection is not None and instance is not None
         self._instance = None
         self._runtime.balancing.finish(
             instance,

@@ -178,4 +178,4 @@ def response_head(
     return b"%b%b%b\r\n" % (line, b"".join(fields), extra), load
 
 
-assert UNTIL_CLOSE < CHUNKED < NO_BODY  # noqa: S101 - `length >= NO_BODY` above relies on it
+assert UNTIL_CLOSE < CHUNKED < NO_BODY

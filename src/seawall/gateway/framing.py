@@ -20,9 +20,10 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE | re.DOTALL)
 _DOT_SEGMENT = re.compile(rb"/(?:\.|%2e){1,2}(?:/|\Z)|//", re.IGNORECASE)
 _ESCAPED_DOT = re.compile(rb"%2e", re.IGNORECASE)
-_OTHER_METHODS = frozenset(
+_REFUSED_METHODS = frozenset(
     {
         "ANNOUNCE",
+        "CONNECT",
         "DESCRIBE",
         "FLUSH",
         "GET_PARAMETER",
@@ -36,7 +37,7 @@ _OTHER_METHODS = frozenset(
         "TEARDOWN",
     }
 )
-"""Methods of RTSP and Icecast, which the parser knows too and reports with versions that look like HTTP's."""
+"""CONNECT, and the methods of RTSP and Icecast, which the parser takes too with versions that look like HTTP's."""
 _REQUIRED = frozenset({b"content-length", b"host", b"transfer-encoding"})
 
 
@@ -63,7 +64,7 @@ def _bad(detail: str, *, status: int = 400, code: str = "bad-request") -> Proble
     return Problem(status, code, detail)
 
 
-def read_request_head(  # noqa: C901, PLR0911, PLR0912 - one pass over the fields, one refusal for each thing wrong
+def read_request_head(
     method: str, target: bytes, version: str, headers: Sequence[Header]
 ) -> RequestHead | Problem:
     """Return what the head means, or the problem to refuse it with."""
@@ -109,11 +110,9 @@ def read_request_head(  # noqa: C901, PLR0911, PLR0912 - one pass over the field
     return head
 
 
-def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Problem:  # noqa: PLR0911 - as above
-    if method == "CONNECT":
-        return _bad("this gateway opens no tunnels", status=501, code="method-not-implemented")
-    if method in _OTHER_METHODS:
-        return _bad("the method is not one of HTTP", status=501, code="method-not-implemented")
+def _read_target(method: str, target: bytes, host: bytes) -> RequestHead | Problem:
+    if method in _REFUSED_METHODS:
+        return _bad("this gateway opens no tunnels and speaks no RTSP", status=501, code="method-not-implemented")
     if target[:1] != b"/":
         absolute = _ABSOLUTE.match(target)
         if absolute is not None:

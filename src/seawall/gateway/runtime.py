@@ -111,7 +111,7 @@ class Runtime:
         for connection in list(self.connections):
             try:
                 connection.sweep(now)
-            except Exception:  # noqa: BLE001 - whatever it is, it is logged with its trace
+            except Exception:
                 # One connection's defect must not end the time-outs of all others.
                 _log.exception("a client connection is broken off: looking at its deadline failed")
                 connection.abort()
