@@ -57,7 +57,7 @@ class Runtime:
         self.header_timeout = settings.header_timeout_ms / 1000
         self.keepalive_timeout = settings.keepalive_timeout_ms / 1000
         self.forwarding = ForwardingPolicy(
-            TrustedProxies(settings.trusted_proxies),
+            TrustedProxies(settings.trusted_proxies, source=settings.client_address_from),
             append=settings.forwarded == "append",
             via=settings.via,
             trust_request_id=settings.request_id_header_trusted,
@@ -111,8 +111,7 @@ class Runtime:
         for connection in list(self.connections):
             try:
                 connection.sweep(now)
-            except Exception:
-                # One connection's defect must not end the time-outs of all others.
+            except Exception:  # noqa: BLE001 - logged; one defect must not end the time-outs of all others
                 _log.exception("a client connection is broken off: looking at its deadline failed")
                 connection.abort()
         for probe in [probe for probe in self.probes if now > probe.deadline]:

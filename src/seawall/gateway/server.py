@@ -351,7 +351,7 @@ class ClientConnection(asyncio.Protocol):
         request.request_id = runtime.request_id(request)
         return request
 
-    def _take(self, request: Request, head: RequestHead, modern: bool, keep_alive: bool) -> None:
+    def _take(self, request: Request, head: RequestHead, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal, and called for every request
         exchange = Exchange(self._runtime, self, request, head)
         if head.length == NO_BODY:
             exchange.request_complete = True
@@ -363,7 +363,7 @@ class ClientConnection(asyncio.Protocol):
         self._pending.append((exchange, modern, keep_alive and not full))
         self._transport.pause_reading()
 
-    def _begin(self, exchange: Exchange, modern: bool, keep_alive: bool) -> None:
+    def _begin(self, exchange: Exchange, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal, and called for every request
         self._exchange = exchange
         self.modern = modern
         self.keep_alive = keep_alive and not self._runtime.draining

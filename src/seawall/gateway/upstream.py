@@ -227,7 +227,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._in_head:  # later ones are trailers, which end here
             self._headers.append((name, value))
 
-    def on_headers_complete(self) -> None:
+    def on_headers_complete(self) -> None:  # noqa: C901, PLR0912 - every case of RFC 9112 section 6.3 at once
         self._in_head = False
         self._head_bytes = 0
         self._progress = True

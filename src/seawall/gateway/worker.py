@@ -96,14 +96,14 @@ class Worker:
             if report is not None:
                 yield name, report
 
-    async def drain(self, timeout: float) -> None:
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting; passing it is no error
         """Stop accepting, finish what is in flight for up to `timeout` seconds, then break what is left."""
         for server in self._servers:
             server.close()
         runtime = self.runtime
         runtime.drain()
         deadline = runtime.monotonic() + timeout
-        while runtime.connections and runtime.monotonic() < deadline:
+        while runtime.connections and runtime.monotonic() < deadline:  # noqa: ASYNC110 - happens once in a life
             await asyncio.sleep(0.02)
         if runtime.connections:
             _log.warning("%d connections broken off after %g s of draining", len(runtime.connections), timeout)
@@ -126,5 +126,5 @@ class Worker:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
                 runtime.sweep()
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged; the sweep has to go on
                 _log.exception("sweep failed")

@@ -108,7 +108,15 @@ def test_the_memory_of_known_addresses_is_bounded():
     ],
 )
 def test_forwarded_is_read(value, chain):
-    assert forwarded_chain([(b"forwarded", value)]) == chain
+    assert forwarded_chain([(b"forwarded", value)], b"forwarded") == chain
+
+
+def test_only_the_field_that_the_proxies_maintain_is_believed():
+    """A proxy that knows one of the two fields passes on whatever a client put into the other."""
+    headers = [(b"forwarded", b"for=6.6.6.6"), (b"x-forwarded-for", b"203.0.113.9")]
+    assert TrustedProxies(["10.0.0.0/8"]).client("10.0.0.1", headers) == "203.0.113.9"
+    assert TrustedProxies(["10.0.0.0/8"], source="forwarded").client("10.0.0.1", headers) == "6.6.6.6"
+    assert TrustedProxies(["10.0.0.0/8"], source="forwarded").client("10.0.0.1", headers[1:]) == "10.0.0.1"
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"forwarded", b"x-forwarded-for"]), st.binary(max_size=60)), max_size=4))

@@ -150,7 +150,9 @@ async def test_forwarding_fields_of_trusted_proxies_are_extended():
         settings=LOCAL,
     )
     assert request.get(b"x-forwarded-for") == b"6.6.6.6, 203.0.113.9, 10.0.0.7, 127.0.0.1"
-    assert request.get(b"forwarded") == b'for=127.0.0.1;host="example.test";proto=http'
+    assert request.get(b"forwarded") == (
+        b'for=6.6.6.6, for=203.0.113.9, for=10.0.0.7, for=127.0.0.1;host="example.test";proto=http'
+    )
     assert request.get(b"x-forwarded-host") == b"public.test"
     assert request.get(b"x-forwarded-proto") == b"https"
     assert request.get(b"x-real-ip") == b"203.0.113.9"  # from right to left, the first that is not trusted
@@ -158,11 +160,20 @@ async def test_forwarding_fields_of_trusted_proxies_are_extended():
 
 
 async def test_forwarded_of_a_trusted_proxy_is_extended():
-    request = await seen(get(b"/", b'Forwarded: for="[2001:db8::1]:4711";proto=https'), settings=LOCAL)
+    settings = {**LOCAL, "client_address_from": "forwarded"}
+    fields = (b'Forwarded: for="[2001:db8::1]:4711";proto=https', b"X-Forwarded-For: 6.6.6.6")
+    request = await seen(get(b"/", *fields), settings=settings)
     assert request.get(b"forwarded") == (
         b'for="[2001:db8::1]:4711";proto=https, for=127.0.0.1;host="example.test";proto=http'
     )
+    assert request.get(b"x-forwarded-for") == b"2001:db8::1, 127.0.0.1"
     assert request.get(b"x-real-ip") == b"2001:db8::1"
+
+
+async def test_the_field_that_a_trusted_proxy_does_not_maintain_is_made_anew():
+    fields = (b"Forwarded: for=6.6.6.6", b"X-Forwarded-For: 203.0.113.9, nonsense")
+    request = await seen(get(b"/", *fields), settings=LOCAL)
+    assert request.get(b"forwarded") == (b'for=203.0.113.9, for=unknown, for=127.0.0.1;host="example.test";proto=http')
 
 
 async def test_replacing_starts_the_chain_at_the_client():
