@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from seawall.adapters.geoip import open_locations
 from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
 from seawall.control.framing import ChannelError
@@ -114,6 +115,7 @@ class ControlPlane:
             clock=self._clock,
             rng=rng,
             publish=lambda snapshot: self.publish(system.name, snapshot),
+            locations=open_locations,
         )
 
     async def start(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from seawall.adapters.geoip import open_locations
 from seawall.config.gateway import GatewaySettings
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError
@@ -38,7 +39,7 @@ class Worker:
     """
 
     def __init__(self, settings: GatewaySettings, systems: Sequence[System], clock: Clock, rng: random.Random) -> None:
-        context = EngineContext(clock=clock, rng=rng)
+        context = EngineContext(clock=clock, rng=rng, locations=open_locations)
         self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
         self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
             system.name: msgspec.msgpack.Decoder(system.snapshot) for system in systems

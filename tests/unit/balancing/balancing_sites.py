@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from seawall.adapters.geoip import open_locations
 from seawall.core.clock import SystemClock
 from seawall.core.system import ControllerContext
 from seawall.state.memory import MemoryStore
@@ -92,6 +93,7 @@ async def sites() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
                 clock=SystemClock(),
                 rng=random.Random(7),
                 publish=published.append,
+                locations=open_locations,
             )
             controller = BalancingController(context, **options)
             if resume is not None:

@@ -159,6 +159,9 @@ async def test_a_section_that_cannot_be_provisioned_changes_nothing(sites, tmp_p
         table = pool("https://10.0.0.1:1", tls={"ca_file": str(path)})
         with pytest.raises(ConfigurationError, match="cannot be used"):
             await site.controller.reconfigure(BalancingSettings.model_validate(table))
+    table = pool(DEAD, strategy="geographic", geoip_database=str(empty))
+    with pytest.raises(ConfigurationError, match="cannot open the location database"):
+        await site.controller.reconfigure(BalancingSettings.model_validate(table))
     assert site.states() == {DEAD: InstanceState.HEALTHY}
     assert len(site.published) == 1
 

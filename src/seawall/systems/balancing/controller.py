@@ -74,6 +74,7 @@ class BalancingController:
         self._names = NameWatch(resolve, self._on_name_changed, interval=self._settings.dns_interval_ms / 1000)
         self._checker = HealthChecker(self._on_check, clock=context.clock, rng=context.rng)
         self._contexts = TlsContexts()
+        self._open_locations = context.locations
         self._plans: dict[str, PoolPlan] = {}
         self._routes: tuple[RouteSnapshot, ...] = ()
         self._stale: set[str] = set()
@@ -116,7 +117,7 @@ class BalancingController:
 
         Raises:
             StateUnavailableError: the store cannot be reached and there is no last known snapshot to go on with.
-            ConfigurationError: a CA file cannot be used.
+            ConfigurationError: a CA file or a location database cannot be used.
         """
         provision = await self._provision(self._settings)
         try:
@@ -161,6 +162,8 @@ class BalancingController:
             template = plan.template
             if template.tls_ca_file:
                 self._contexts.get(template.tls_ca_file)
+            if template.geoip_database and self._open_locations is not None:
+                await asyncio.to_thread(self._open_locations, template.geoip_database)
             if template.affinity is not None and not template.affinity.key:
                 key = await self._affinity_key(name)
                 affinity = msgspec.structs.replace(template.affinity, key=key)
