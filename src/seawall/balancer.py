@@ -1,4 +1,4 @@
-"""The balancer inside an application, whole in one file: engine, ejection and health checks behind one thread-safe class."""
+"""The balancer inside an application, whole in one file: engine, ejection and health checks in one thread-safe class."""
 
 import asyncio
 import os
