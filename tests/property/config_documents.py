@@ -28,7 +28,7 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "probe_path": PATHS,
     "region_header": NAMES,
     "server_name": HOSTS,
-    "token": NAMES,
+    "token": st.from_regex(r"([!-~]{16,20})?", fullmatch=True),
     "url": st.sampled_from(["", "memory://", "sqlite:////var/lib/x", "redis://h:1/0"]),
     "via": NAMES,
     "name": st.just(""),

@@ -47,9 +47,6 @@ def create_app(
         settings: where it listens and what is open; the token in it is read once.
         clock: the machine's unless given.
         hosts: names that a request may ask for besides addresses, `localhost` and the machine's own.
-
-    Raises:
-        ConfigurationError: the token of the settings is too weak.
     """
     clock = clock or SystemClock()
     counters = AdminCounters()

@@ -65,7 +65,6 @@ class AdminServer:
         """Listen, see to a first token, and serve.
 
         Raises:
-            ConfigurationError: the configured token is too weak.
             SeawallError: the address cannot be listened on.
         """
         app = create_app(self._plane, self._settings, clock=self._clock)

@@ -5,7 +5,6 @@ from seawall.admin.instruments import AdminCounters
 from seawall.admin.problems import ProblemError
 from seawall.admin.tokens import create_token, revoke_token
 from seawall.core.access import Role
-from seawall.core.errors import ConfigurationError
 from seawall.state.memory import MemoryStore
 from seawall.testing.clock import FakeClock
 
@@ -203,11 +202,3 @@ async def test_a_static_token_of_the_generated_form_works_too(store, clock, coun
     assert authenticator.has_static_token
     assert (await authenticator.authenticate(f"Bearer {token}", _HERE)).name == "environment"
     assert (await _refusal(authenticator, f"Bearer {token[:-1]}C")).status == 401
-
-
-@pytest.mark.parametrize(("token", "message"), [("short", "at least 16"), ("has spaces in it, many", "no header")])
-def test_a_weak_static_token_is_refused_without_telling_it(store, clock, counters, token, message):
-    with pytest.raises(ConfigurationError, match=message) as caught:
-        Authenticator(store, clock, counters, static_token=token)
-    assert token not in str(caught.value)
-    assert "SEAWALL_ADMIN_TOKEN" in str(caught.value)

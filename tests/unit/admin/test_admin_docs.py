@@ -5,6 +5,7 @@ import pytest
 
 from seawall.admin import audit, authentication, guard, protocol, server
 from seawall.admin.instruments import ADMIN_INSTRUMENTS
+from seawall.config.admin import MIN_TOKEN
 from seawall.control.instruments import CONTROL_INSTRUMENTS
 from seawall.control.systems import SYSTEMS
 
@@ -50,7 +51,7 @@ def test_the_limits_that_the_pages_name_are_those_of_the_code():
     assert f"{server.MAX_CONNECTIONS} connections" in reference
     assert f"idle connections for {server.KEEPALIVE} s" in reference
     assert f"kept for {audit.MAX_AGE / 86_400:g} days" in reference
-    assert f"at least {authentication.MIN_STATIC_TOKEN} characters" in tokens
+    assert f"at least {MIN_TOKEN} characters" in tokens
     assert f"working for {authentication.STALE_LIMIT / 60:g} minutes" in tokens
     assert authentication.REFRESH < 5
 

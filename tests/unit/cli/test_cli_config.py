@@ -83,6 +83,16 @@ def test_check_prints_every_problem_and_ends_with_2(seawall, monkeypatch) -> Non
     )
 
 
+@pytest.mark.parametrize("command", [("config", "check"), ("serve",), ("serve", "--single-process")])
+def test_a_short_admin_token_is_refused_before_anything_starts(seawall, monkeypatch, command) -> None:
+    monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "short")
+    done = seawall(*command)
+    assert (done.code, done.out) == (2, "")
+    assert "environment SEAWALL_ADMIN_TOKEN: admin.token: given (hidden); accepted: 16 to 4096" in done.err
+    assert "listening" not in done.err
+    assert "short" not in done.err
+
+
 def test_a_file_that_is_not_there(seawall) -> None:
     done = seawall("config", "check", "-c", "gone.toml")
     assert (done.code, done.out) == (2, "")
@@ -98,7 +108,7 @@ def test_warnings_go_to_standard_error(seawall, monkeypatch) -> None:
 
 def test_show_tells_origins_and_hides_secrets(seawall, monkeypatch) -> None:
     write('[gateway]\nlisten = "[::1]:80"\n[balancing.pools.web]\ninstances = [{ url = "http://a", weight = 2.5 }]')
-    monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "s3cret")
+    monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "s3cret-s3cret-s3cret")
     done = seawall("config", "show")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
@@ -113,7 +123,7 @@ def test_show_tells_origins_and_hides_secrets(seawall, monkeypatch) -> None:
 
 def test_show_as_json(seawall, monkeypatch) -> None:
     write('[gateway]\ntrusted_proxies = ["::1"]')
-    monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "s3cret")
+    monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "s3cret-s3cret-s3cret")
     monkeypatch.setenv("GRAPHQL_CACHE_TTL", "5")
     done = seawall("config", "show", "--json")
     document = json.loads(done.out)

@@ -17,7 +17,7 @@ def tree(**sections: object) -> Settings:
         ({}, {}, []),
         ({}, {"gateway": {"max_headers": 100}}, []),
         ({}, {"gateway": {"max_headers": 1, "listen": "127.0.0.1:1"}}, ["gateway.listen", "gateway.max_headers"]),
-        ({"admin": {"token": "a"}}, {"admin": {"token": "b"}}, ["admin.token"]),
+        ({"admin": {"token": "a" * 16}}, {"admin": {"token": "b" * 16}}, ["admin.token"]),
         ({}, {"balancing": {"pools": {"a.b": {}}}}, ['balancing.pools."a.b"']),
         ({"balancing": {"pools": {"a": {}}}}, {}, ["balancing.pools.a"]),
         (

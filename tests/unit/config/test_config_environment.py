@@ -30,8 +30,8 @@ def test_a_variable_sets(load_text, name: str, text: str, path: str, value: obje
 
 
 def test_the_token(load_text) -> None:
-    loaded = load_text(environ={"SEAWALL_ADMIN_TOKEN": "s3cret"})
-    assert loaded.settings.admin.token.get_secret_value() == "s3cret"
+    loaded = load_text(environ={"SEAWALL_ADMIN_TOKEN": "s3cret-s3cret-s3cret"})
+    assert loaded.settings.admin.token.get_secret_value() == "s3cret-s3cret-s3cret"
     assert "s3cret" not in repr(loaded.settings)
 
 
@@ -153,7 +153,7 @@ def test_the_narrower_variable_wins_over_a_whole_table(load_text) -> None:
             ),
         ),
         (
-            {"SEAWALL_ADMIN_TOKEN": "one", "SEAWALL_ADMIN__TOKEN": "two"},
+            {"SEAWALL_ADMIN_TOKEN": "1" * 16, "SEAWALL_ADMIN__TOKEN": "2" * 16},
             "SEAWALL_ADMIN_TOKEN and SEAWALL_ADMIN__TOKEN: admin.token: given two different values; unset one",
         ),
     ],

@@ -132,7 +132,7 @@ def test_tables_of_free_names_are_listed_name_by_name(load_text) -> None:
 
 def test_secrets_are_hidden(load_text) -> None:
     loaded = load_text(
-        '[admin]\ntoken = "s3cret"\n[state]\nurl = "redis://me:s3cret@h/0?password=s3cret&prefix=x"\n'
+        '[admin]\ntoken = "s3cret-s3cret-s3cret"\n[state]\nurl = "redis://me:s3cret@h/0?password=s3cret&prefix=x"\n'
         '[balancing.pools.web.affinity]\nsecret = "s3cret"',
     )
     listed = {row.path: row.value for row in rows(loaded)}
@@ -146,12 +146,12 @@ def test_a_secret_that_is_not_set_is_shown_as_such(load_text) -> None:
 
 
 def test_a_secret_in_a_file_for_everybody_is_warned_of(load_text) -> None:
-    text = 'admin.token = "x"'
+    text = 'admin.token = "s3cret-s3cret-s3cret"'
     load_text(text)
     Path("seawall.toml").chmod(0o644)
     assert load_text().warnings == (
         "seawall.toml:1: admin.token: a secret in a file that every user can read; chmod o-r seawall.toml",
     )
-    assert load_text(environ={"SEAWALL_ADMIN_TOKEN": "y"}).warnings == ()
+    assert load_text(environ={"SEAWALL_ADMIN_TOKEN": "another-s3cret-s3cret-s3cret"}).warnings == ()
     Path("seawall.toml").chmod(0o640)
     assert load_text().warnings == ()

@@ -79,10 +79,17 @@ VALUES = [
     ),
     ("admin.open_metrics = 1", "admin.open_metrics: given 1; accepted: true or false"),
     (
-        'admin.token = "two words"',
+        'admin.token = "two words of many letters"',
         (
-            "admin.token: given (hidden); accepted: up to 4096 printable ASCII characters without spaces, "
-            "as a bearer token must be"
+            "admin.token: given (hidden); accepted: 16 to 4096 printable ASCII characters without spaces, "
+            "for example from: openssl rand -hex 32"
+        ),
+    ),
+    (
+        'admin.token = "of-15-charactrs"',
+        (
+            "admin.token: given (hidden); accepted: 16 to 4096 printable ASCII characters without spaces, "
+            "for example from: openssl rand -hex 32"
         ),
     ),
     ("admin.token = 5", "admin.token: given (hidden); accepted: text"),
