@@ -57,8 +57,8 @@ pool = "api"
 
 Every setting that is not an element of a list has a variable: `SEAWALL_`, then its key path in upper case with `__`
 between the parts, such as `{workers}` or `{pool}`; `-` and `.` in a pool's
-name become `_`. Lists and tables are given as JSON. A variable that begins with `SEAWALL_` and names nothing is an
-error.
+name become `_`, and a name that ends in one of them or holds two in a row has no variable. Lists and tables are given
+as JSON. A variable that begins with `SEAWALL_` and names nothing is an error.
 
 These names are fixed beside that; giving one setting two different values is an error:
 

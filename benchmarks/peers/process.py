@@ -94,15 +94,21 @@ def running(
         server.stop()
 
 
-def cpu_seconds(group: int) -> float:
-    """Return the processor seconds that the live processes of a group have used so far."""
-    total = 0
+def cpu_seconds(root: int) -> float:
+    """Return the processor seconds that a live process and its live descendants have used so far."""
+    used: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == group:
-                    total += int(fields[11]) + int(fields[12])
+                used[int(entry.name)] = int(fields[11]) + int(fields[12])
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    total, todo = 0, [root]
+    while todo:
+        process = todo.pop()
+        total += used.get(process, 0)
+        todo += children.get(process, [])
     return total / _TICKS
 
 

@@ -1,4 +1,4 @@
-"""The balancer inside an application: the gateway's engine, outlier ejection and health checks without a gateway."""
+"""The balancer inside an application, whole in one file: engine, ejection and health checks in one thread-safe class."""
 
 import asyncio
 import os

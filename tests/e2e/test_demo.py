@@ -75,7 +75,7 @@ def test_a_server_dies_and_comes_back_and_nothing_fails(
 @pytest.fixture
 def kept(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [SEAWALL, "demo", "--duration", "3", "--rate", "100", "--workers", "1", "--keep"],
+        [SEAWALL, "demo", "--duration", "4", "--rate", "100", "--strategy", "round-robin", "--workers", "1", "--keep"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -101,6 +101,7 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
 def test_keep_goes_on_with_the_admin_api_open_until_interrupted(kept: subprocess.Popen[str], tmp_path: Path) -> None:
     url = read_until(kept, r"admin API (http://\S+)").group(1)
     token = read_until(kept, r"admin token: (\S+)").group(1)
+    read_until(kept, r"quick healthy +[1-9]\d*%")  # it has its traffic back
     request = urllib.request.Request(f"{url}/api/system/load-balancer", headers={"authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=5) as response:
         assert {instance["id"] for instance in json.load(response)["pools"][0]["instances"]} == {

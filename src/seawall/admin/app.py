@@ -1,5 +1,6 @@
 """The admin API as one ASGI application over a control plane."""
 
+import logging
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -29,6 +30,8 @@ from seawall.core.errors import SeawallError
 
 __all__ = ["create_app"]
 
+_log = logging.getLogger("seawall.admin")
+
 
 def create_app(
     plane: ControlPlane,
@@ -44,9 +47,6 @@ def create_app(
         settings: where it listens and what is open; the token in it is read once.
         clock: the machine's unless given.
         hosts: names that a request may ask for besides addresses, `localhost` and the machine's own.
-
-    Raises:
-        ConfigurationError: the token of the settings is too weak.
     """
     clock = clock or SystemClock()
     counters = AdminCounters()
@@ -110,7 +110,10 @@ def _add_refusals(app: FastAPI) -> None:
         return error.response(request.state.request_id)
 
     async def on_error(request: Request, error: SeawallError) -> JSONResponse:
-        return problem_of(error).response(request.state.request_id)
+        problem = problem_of(error)
+        if problem.status >= 500:
+            _log.error("request %s (%s %s): %s", request.state.request_id, request.method, request.url.path, error)
+        return problem.response(request.state.request_id)
 
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         return _from_http(app, request, error).response(request.state.request_id)

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -24,6 +25,11 @@ BODY_TIMEOUT = 10.0
 """Seconds in which a request's body must have arrived."""
 
 LIVENESS = "/health/live"
+
+_PLAIN = re.compile(r"[a-z0-9_-]+")
+_PRIVATE = frozenset({"internal", "local", "localhost", "svc"})
+"""Last labels that the public DNS never delegates: RFC 6761, RFC 6762, ICANN's reservation of 2024, Kubernetes."""
+
 _log = logging.getLogger("seawall.admin")
 
 
@@ -31,22 +37,24 @@ class HostRule:
     """Which `Host` a request may name: a defence against DNS rebinding.
 
     A page of a hostile site can point its own name at 127.0.0.1 and then reads this port as its own origin; but it
-    cannot make the browser send another Host than that name. So addresses, `localhost`, this machine's name and the
-    names given are taken, and no other.
+    cannot make the browser send another Host than that name. So taken are addresses, names that nobody can register
+    (without a dot, such as a container's or a service's, and those under `localhost`, `local`, `internal` and `svc`),
+    this machine's name and the names given; and no other.
 
     Args:
         names: further names, such as the one that the configuration listens on.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        own = (socket.gethostname(), "localhost", *names)
+        own = (socket.gethostname(), *names)
         self._names = frozenset(name.lower().rstrip(".") for name in own if name)
 
     def allows(self, host: str) -> bool:
         """Return whether a Host field's value is acceptable; the port does not matter."""
         name = host.strip().lower()
         name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        if name.rstrip(".") in self._names:
+        name = name.rstrip(".")
+        if name in self._names or (name and name.rpartition(".")[2] in _PRIVATE) or _PLAIN.fullmatch(name):
             return True
         try:
             ipaddress.ip_address(name)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 import uvicorn
+from fastapi import FastAPI
 
 from seawall.admin.app import create_app
 from seawall.admin.authentication import Authenticator, ensure_admin_token
@@ -64,39 +65,19 @@ class AdminServer:
         """Listen, see to a first token, and serve.
 
         Raises:
-            ConfigurationError: the configured token is too weak.
             SeawallError: the address cannot be listened on.
         """
         app = create_app(self._plane, self._settings, clock=self._clock)
         self._listener = await Listener.open(self._settings.listen)
         self._address = self._listener.address
-        authenticator: Authenticator = app.state.authenticator
-        if not authenticator.has_static_token:
-            await self._first_token()
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http=BoundedProtocol,
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                # The peer's address goes into the audit trail: what a client writes about itself does not.
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-                timeout_keep_alive=KEEPALIVE,
-                timeout_graceful_shutdown=DRAIN,
-            )
-        )
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener.socket]), name="admin-api")
-        listening = asyncio.create_task(self._server.listening.wait())
-        await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not listening.done():
-            listening.cancel()
-            await self._serving
+        try:
+            authenticator: Authenticator = app.state.authenticator
+            if not authenticator.has_static_token:
+                await self._first_token()
+            await self._serve(app, self._listener)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop accepting, give requests in flight `DRAIN` seconds, free the address; twice is harmless."""
@@ -111,6 +92,34 @@ class AdminServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+    async def _serve(self, app: FastAPI, listener: Listener) -> None:
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                # Below that it logs every malformed request, so that anyone could fill the log.
+                log_level="error",
+                access_log=False,
+                # The peer's address goes into the audit trail: what a client writes about itself does not.
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                timeout_keep_alive=KEEPALIVE,
+                timeout_graceful_shutdown=DRAIN,
+            )
+        )
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener.socket]), name="admin-api")
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            listening.cancel()
+            await self._serving
 
     async def _first_token(self) -> None:
         try:

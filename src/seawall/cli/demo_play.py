@@ -48,16 +48,13 @@ async def play(how: Play, display: Display) -> Outcome:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    check_interval_ms = max(100, min(500, round(how.duration * 25)))
     # The table is drawn on another thread; hand over the interpreter fast enough not to delay requests by milliseconds.
     sys.setswitchinterval(0.0005)
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seawall-demo-")))
         servers = await stack.enter_async_context(start_servers())
         gateway = await stack.enter_async_context(
-            start_gateway(
-                servers, folder=folder, strategy=how.strategy, workers=how.workers, check_interval_ms=check_interval_ms
-            )
+            start_gateway(servers, folder=folder, strategy=how.strategy, workers=how.workers, duration=how.duration)
         )
         return await _Run(how, servers, gateway, display, stop).run()
     raise AssertionError("an exit stack without suppressing contexts never swallows")

@@ -134,7 +134,7 @@ async def start_servers() -> AsyncIterator[list[DemoServer]]:
 
 @contextlib.asynccontextmanager
 async def start_gateway(
-    servers: list[DemoServer], *, folder: Path, strategy: str, workers: int, check_interval_ms: int
+    servers: list[DemoServer], *, folder: Path, strategy: str, workers: int, duration: float
 ) -> AsyncIterator[Gateway]:
     """Run the gateway over the servers until the block ends.
 
@@ -143,10 +143,10 @@ async def start_gateway(
         folder: an empty directory for its configuration, its state and its log.
         strategy: name of the balancing strategy.
         workers: worker processes.
-        check_interval_ms: milliseconds between health checks of a server.
+        duration: seconds that the demo lasts; checks, ejections and decay are scaled to it.
     """
     configuration = folder / "seawall.toml"
-    configuration.write_text(_configuration(servers, strategy, workers, check_interval_ms))
+    configuration.write_text(_configuration(servers, strategy, workers, duration))
     log = folder / "gateway.log"
     token = secrets.token_urlsafe(24)
     with log.open("wb") as output:
@@ -167,7 +167,8 @@ async def start_gateway(
         await _stop(process)
 
 
-def _configuration(servers: list[DemoServer], strategy: str, workers: int, check_interval_ms: int) -> str:
+def _configuration(servers: list[DemoServer], strategy: str, workers: int, duration: float) -> str:
+    check_interval_ms = max(100, min(500, round(duration * 25)))
     instances = ",\n".join(f'  {{ id = "{server.name}", url = "{server.url}" }}' for server in servers)
     return f"""
 [gateway]
@@ -188,6 +189,7 @@ instances = [
 {instances},
 ]
 probe_path = "/probe"
+ewma_decay_ms = {max(500, min(2000, round(duration * 100)))}
 
 [balancing.pools.demo.health]
 kind = "http"

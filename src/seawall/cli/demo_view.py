@@ -2,14 +2,15 @@
 
 from typing import NamedTuple, Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 __all__ = ["Display", "Event", "LiveDisplay", "PlainDisplay", "Row", "Scene", "picture"]
 
-_BAR = 24
+_WIDTH_WITHOUT_BAR = 76
+_BAR_WIDTHS = (4, 24)
 _STATE_STYLES = {"healthy": "green", "unhealthy": "bold red", "ejected": "bold red", "starting": "yellow"}
 
 
@@ -107,25 +108,43 @@ class PlainDisplay:
 
 def picture(scene: Scene) -> RenderableType:
     """Return a scene as a table, with a line on the clients and the latest events under it."""
+    return _Picture(scene)
+
+
+class _Picture:
+    """A scene, drawn as wide as the terminal allows."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        scene = self._scene
+        yield _table(scene, max(_BAR_WIDTHS[0], min(_BAR_WIDTHS[1], options.max_width - _WIDTH_WITHOUT_BAR)))
+        clients = Text(f"clients: {scene.sent:,} requests sent, ")
+        clients += Text(f"{scene.failed} failed", style="bold red" if scene.failed else "bold green")
+        clients += Text(f", p50 {scene.p50_ms:.1f} ms, p99 {scene.p99_ms:.1f} ms")
+        yield clients
+        for event in scene.events[-8:]:
+            yield Text(f"{event.at:6.1f} s  {event.text}", style="dim")
+
+
+def _table(scene: Scene, bar: int) -> Table:
     table = Table(title=f"{scene.title}   {scene.elapsed:4.1f} of {scene.duration:g} s", title_justify="left")
-    for heading in ("server", "takes", "state"):
-        table.add_column(heading)
-    table.add_column("share of the last 2 s", width=_BAR + 6)
-    for heading in ("requests", "in flight", "p50 ms", "p99 ms"):
-        table.add_column(heading, justify="right")
+    for heading in ("server", "takes"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("state", no_wrap=True, min_width=len("unhealthy"))
+    table.add_column("share of the last 2 s" if bar > 16 else "share", width=bar + 5, no_wrap=True)
+    for heading in ("requests", "active", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in scene.rows:
         table.add_row(
             row.name,
             f"{row.takes_ms:g} ms",
             Text(row.state, style=_STATE_STYLES.get(row.state, "")),
-            Text(f"{'█' * round(row.share * _BAR):{_BAR}}", style="cyan") + Text(f" {row.share:4.0%}"),
+            Text(f"{row.share:4.0%} ") + Text("█" * round(row.share * bar), style="cyan"),
             f"{row.requests:,}",
             str(row.active),
             f"{row.p50_ms:.1f}",
             f"{row.p99_ms:.1f}",
         )
-    verdict = Text(f"{scene.failed} failed", style="bold red" if scene.failed else "bold green")
-    clients = Text(f"clients: {scene.sent:,} requests sent, ") + verdict
-    clients += Text(f", p50 {scene.p50_ms:.1f} ms, p99 {scene.p99_ms:.1f} ms")
-    events = [Text(f"{event.at:6.1f} s  {event.text}", style="dim") for event in scene.events[-8:]]
-    return Group(table, clients, *events)
+    return table

@@ -11,7 +11,7 @@ from seawall.core.errors import ConfigurationError, SeawallError
 
 __all__ = ["VERBS", "build_app", "run"]
 
-VERBS = ("config", "token")
+VERBS = ("serve", "demo", "config", "token")
 """Each is a module of this package that offers `register(app)`."""
 
 EXIT_ERROR = 1

@@ -13,19 +13,21 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from seawall.admin.tokens import TokenRecord, create_token, list_tokens, revoke_token
-from seawall.config.loader import load
-from seawall.control.storage import open_configured_store, state_url
-from seawall.control.tree import Settings
 from seawall.core.access import Role
 from seawall.core.clock import SystemClock
-from seawall.core.errors import ConfigurationError, NotFoundError, SeawallError
+from seawall.core.errors import ConfigurationError, NotFoundError
 from seawall.state.store import StateStore
 
 __all__ = ["register"]
 
 _T = TypeVar("_T")
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.", metavar="FILE")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Configuration file; otherwise $SEAWALL_CONFIG, then ./seawall.toml."
+    ),
+]
 State = Annotated[
     str | None, typer.Option("--state", help="State store, in place of the configured one.", metavar="URL")
 ]
@@ -33,7 +35,12 @@ State = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb `token` to the command line."""
-    tokens = typer.Typer(name="token", help="Make, list and revoke tokens of the admin API.", no_args_is_help=True)
+    tokens = typer.Typer(
+        name="token",
+        help="Make, list and revoke tokens of the admin API.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
     tokens.command("create", help="Make a token and print it, this once, to standard output.")(_create)
     tokens.command("list", help="List the tokens, without their secrets.")(_list)
     tokens.command("revoke", help="Revoke a token; every running gateway refuses it within 5 s.")(_revoke)
@@ -107,19 +114,20 @@ def _revoke(
 
 
 def _with_store(config: Path | None, state: str | None, work: Callable[[StateStore], Awaitable[_T]]) -> _T:
-    """Run work on the configured store; a refusal ends the command with its message and status 1."""
-    try:
-        overrides = {} if state is None else {"state.url": state}
-        settings = load(Settings, file=config, environ=os.environ, overrides=overrides).settings.state
-        if state_url(settings).startswith("memory:"):
-            raise ConfigurationError(
-                "a memory:// store lives within one process, so its tokens cannot be reached from here",
-                hint="ask the running gateway: POST /api/system/tokens; or set state.url to a sqlite or redis URL",
-            )
-        return asyncio.run(_worked(open_configured_store(settings), work))
-    except SeawallError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(1) from None
+    """Run work on the configured store."""
+    # Imported here: the configuration costs a quarter of a second of imports that `seawall --help` need not pay.
+    from seawall.config.loader import load  # noqa: PLC0415
+    from seawall.control.storage import open_configured_store, state_url  # noqa: PLC0415
+    from seawall.control.tree import Settings  # noqa: PLC0415
+
+    overrides = {} if state is None else {"state.url": state}
+    settings = load(Settings, file=config, environ=os.environ, overrides=overrides).settings.state
+    if state_url(settings).startswith("memory:"):
+        raise ConfigurationError(
+            "a memory:// store lives within one process, so its tokens cannot be reached from here",
+            hint="ask the running gateway: POST /api/system/tokens; or set state.url to a sqlite or redis URL",
+        )
+    return asyncio.run(_worked(open_configured_store(settings), work))
 
 
 async def _worked(store: StateStore, work: Callable[[StateStore], Awaitable[_T]]) -> _T:

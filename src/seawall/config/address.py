@@ -113,7 +113,9 @@ def check_header_name(text: str) -> str:
 
 
 def _unix_path(path: str, accepted: str) -> str:
-    if not path.startswith("/") or "\0" in path:
+    # unix:///path is how a url with an empty authority is written; with any other authority it means nothing.
+    path = path[2:] if path.startswith("///") else path
+    if not path.startswith("/") or path.startswith("//") or "\0" in path:
         raise ValueError(accepted)
     if len(path.encode()) > _UNIX_PATH_BYTES:
         raise ValueError(f"{accepted}; the path is at most {_UNIX_PATH_BYTES} bytes")

@@ -7,13 +7,19 @@ from pydantic import AfterValidator, SecretStr
 from seawall.config.gateway import Listen
 from seawall.config.section import Section, Switch, setting
 
-__all__ = ["AdminSettings"]
+__all__ = ["MIN_TOKEN", "AdminSettings"]
+
+MIN_TOKEN, _MAX_TOKEN = 16, 4096
+"""Characters of an admin token; what is shorter could be guessed."""
 
 
 def _check_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value()
-    if len(token) > 4096 or not all("!" <= character <= "~" for character in token):
-        raise ValueError("up to 4096 printable ASCII characters without spaces, as a bearer token must be")
+    if token and not (MIN_TOKEN <= len(token) <= _MAX_TOKEN and all("!" <= character <= "~" for character in token)):
+        raise ValueError(
+            f"{MIN_TOKEN} to {_MAX_TOKEN} printable ASCII characters without spaces, for example from: "
+            "openssl rand -hex 32"
+        )
     return secret
 
 
@@ -26,7 +32,8 @@ class AdminSettings(Section):
     )
     token: Annotated[SecretStr, AfterValidator(_check_token)] = setting(
         SecretStr(""),
-        "Bearer token with the role admin; empty prints a one-time token at the first start. Keep it out of the file.",
+        f"Bearer token with the role admin, {MIN_TOKEN} characters at least; empty prints a one-time token at the first "
+        "start. Keep it out of the file.",
         env="SEAWALL_ADMIN_TOKEN",
     )
     open_health_ready: Switch = setting(False, "Answer GET /health/ready without a token.")

@@ -30,6 +30,10 @@ class GatewaySettings(Section):
     trusted_proxies: tuple[Annotated[str, AfterValidator(check_network)], ...] = setting(
         (), "Addresses and networks whose Forwarded and X-Forwarded-* fields are believed."
     )
+    client_address_from: Literal["x-forwarded-for", "forwarded"] = setting(
+        "x-forwarded-for",
+        "The field in which the trusted proxies hand down the client's address; the other one is never believed.",
+    )
     max_header_bytes: Integer = setting(
         32_768, "Largest request head (fields, names included).", unit="bytes", ge=1024, le=1_048_576
     )

@@ -35,8 +35,14 @@ class Origin:
         """Return the origin of exactly this path below, or None when nothing was given there."""
         node: Origin | None = self
         for part in path:
-            node = node.below.get(part) if node else None
+            node = node._step(part) if node else None  # noqa: SLF001 - of the same class
         return node
+
+    def _step(self, part: str | int) -> "Origin | None":
+        if part in self.below or isinstance(part, int):
+            return self.below.get(part)
+        # A name that has no case, such as a header's, is kept in lower case.
+        return next((node for key, node in self.below.items() if isinstance(key, str) and key.lower() == part), None)
 
     def nearest(self, path: Path) -> "Origin":
         """Return the origin of the path or of its nearest ancestor that was given."""

@@ -20,6 +20,9 @@ def json_schema(root: type[Section]) -> JsonSchema:
     for table in (schema, *schema.get("$defs", {}).values()):
         for branch in table.get("anyOf", [table]):
             for field in branch.get("properties", {}).values():
+                if reference := field.get("$ref"):
+                    # pydantic leaves a description out when it is the same as that of the table.
+                    field.setdefault("description", schema["$defs"][reference.removeprefix("#/$defs/")]["description"])
                 _finish(field)
     return {"$schema": DIALECT, **schema, "title": "seawall.toml"}
 

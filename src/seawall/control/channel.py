@@ -12,6 +12,7 @@ import msgspec
 
 from seawall.control.framing import ChannelError, FrameReader, encode_frame
 from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.control.tasks import cancel_and_wait
 from seawall.core.errors import SeawallError
 from seawall.core.snapshot import Report
 
@@ -21,7 +22,7 @@ _log = logging.getLogger("seawall.worker.channel")
 
 _READ_BYTES = 256 * 1024
 _FIRST_RETRY = 0.02
-_LAST_RETRY = 1.0
+_LAST_RETRY = 0.5
 
 
 class Collect(Protocol):
@@ -62,7 +63,7 @@ class ChannelClient:
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._complained = ""
-        self._retry = _FIRST_RETRY
+        self._greetings = 0
 
     @property
     def connected(self) -> bool:
@@ -84,13 +85,14 @@ class ChannelClient:
                     await writer.drain()
                     writer.write_eof()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             self._task = None
 
     async def _run(self) -> None:
+        retry = _FIRST_RETRY
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 await self._converse()
                 self._complain("the control process closed the connection; going on with the last snapshot")
@@ -99,22 +101,27 @@ class ChannelClient:
             except OSError as error:
                 self._complain(f"lost the control process ({error}); going on with the last snapshot")
             except SeawallError as error:
+                self._greetings = max(self._greetings, 1)  # somebody is there, but wrong: never quiet
                 self._complain(str(error))
             except Exception:  # noqa: BLE001 - it is logged with its trace, and see below
                 # A defect in one report must not cut the worker off from every later snapshot.
                 _log.exception("the conversation with the control process failed; beginning a new one")
-            await asyncio.sleep(self._retry)
-            self._retry = min(self._retry * 2, _LAST_RETRY)
+            # A conversation that ends as soon as it began is no reason to hurry.
+            retry = _FIRST_RETRY if clock() - began >= _LAST_RETRY else retry
+            await asyncio.sleep(retry)
+            retry = min(retry * 2, _LAST_RETRY)
 
     def _complain(self, message: str) -> None:
         """Log a state once, not once a try."""
         if message != self._complained:
             self._complained = message
-            _log.warning("%s", message)
+            # At the first start all processes start together, and nobody is missed yet.
+            _log.log(logging.WARNING if self._greetings else logging.DEBUG, "%s", message)
 
     async def _converse(self) -> None:
         reader, writer = await asyncio.open_unix_connection(self._path)
         reporter: asyncio.Task[None] | None = None
+        broken: BaseException | None = None
         try:
             # A report is only collected when the one before it has left: counters are cumulative, so waiting loses
             # nothing.
@@ -133,10 +140,10 @@ class ChannelClient:
         finally:
             self._writer = None
             if reporter is not None:
-                reporter.cancel()
-                with contextlib.suppress(asyncio.CancelledError, OSError):  # the reader reports a broken connection
-                    await reporter
+                broken = await cancel_and_wait(reporter)
             writer.transport.abort()
+        if broken is not None and not isinstance(broken, OSError):  # a broken connection is known by now
+            raise broken
 
     def _greeted(self, frame: Frame) -> None:
         if not isinstance(frame, Welcome):
@@ -147,10 +154,10 @@ class ChannelClient:
                 f"worker version {PROTOCOL_VERSION}",
                 hint="restart seawall: its processes run different releases",
             )
-        self._retry = _FIRST_RETRY
-        if self._complained:
+        self._complained = ""
+        self._greetings += 1
+        if self._greetings > 1:
             _log.info("connected to the control process (pid %d) again", frame.control_pid)
-            self._complained = ""
 
     def _take(self, frame: Frame) -> None:
         if not isinstance(frame, SnapshotFrame):

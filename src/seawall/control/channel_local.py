@@ -1,7 +1,6 @@
 """The channel without a socket, for a control plane and a worker on one event loop; the same bytes go through it."""
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ import msgspec
 
 from seawall.control.channel import Collect
 from seawall.control.channel_server import Feed
+from seawall.control.tasks import cancel_and_wait
 
 __all__ = ["LocalChannel"]
 
@@ -55,9 +55,7 @@ class LocalChannel:
     async def close(self) -> None:
         """Send a last report and end."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             self._task = None
             self._report(full=False)
             self._feed.on_worker_lost(self._worker)

@@ -12,6 +12,7 @@ import msgspec
 
 from seawall.control.framing import ChannelError, FrameReader, encode_frame
 from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.control.tasks import cancel_and_wait
 from seawall.core.system import WorkerId
 
 __all__ = ["ChannelServer", "Feed"]
@@ -146,15 +147,18 @@ class _Connection:
         self.name = f"{worker[0]} (pid {worker[1]})"
         self._feed.on_worker(worker)
         sender = asyncio.create_task(self._send_snapshots())
+        # Without a sender the worker would grow stale unnoticed; it reconnects.
+        sender.add_done_callback(lambda _: self._writer.transport.abort())
         try:
             for system in self._feed.newest():
                 self.mark(system)
             await self._receive(worker, early)
         finally:
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):  # a broken pipe is seen by the reader as well
-                await sender
+            # Marked first, so that no await lies between the end and the note of it.
             self._feed.on_worker_lost(worker)
+            broken = await cancel_and_wait(sender)
+        if broken is not None:
+            raise broken
 
     async def _greet(self, hello: Frame) -> WorkerId:
         if not isinstance(hello, Hello):

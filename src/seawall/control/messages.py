@@ -2,10 +2,21 @@
 
 import msgspec
 
-__all__ = ["MAX_FRAME_BYTES", "PROTOCOL_VERSION", "Drain", "Frame", "Hello", "ReportFrame", "SnapshotFrame", "Welcome"]
+__all__ = [
+    "GATEWAY",
+    "MAX_FRAME_BYTES",
+    "PROTOCOL_VERSION",
+    "Frame",
+    "Hello",
+    "ReportFrame",
+    "SnapshotFrame",
+    "Welcome",
+]
 
 PROTOCOL_VERSION = 1
 MAX_FRAME_BYTES = 64 * 1024 * 1024
+GATEWAY = "gateway"
+"""Name of the snapshot that is no system's: the `[gateway]` section as a plain msgpack map."""
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -37,8 +48,4 @@ class ReportFrame(msgspec.Struct, frozen=True, tag="report"):
     payload: msgspec.Raw
 
 
-class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Ask a worker to stop accepting and finish."""
-
-
-Frame = Hello | Welcome | SnapshotFrame | ReportFrame | Drain
+Frame = Hello | Welcome | SnapshotFrame | ReportFrame

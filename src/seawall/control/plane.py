@@ -1,7 +1,6 @@
 """The control plane: it runs the controllers, publishes what they know and takes what workers saw."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,12 +8,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from seawall.adapters.geoip import open_locations
+from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
-from seawall.control.changes import changed_keys, restart_keys
 from seawall.control.framing import ChannelError
 from seawall.control.instruments import RELOADS, REPORTS, SNAPSHOT_VERSION, STATE_UP, WORKERS
 from seawall.control.lastknown import LastKnownSnapshots
+from seawall.control.messages import GATEWAY, MAX_FRAME_BYTES
 from seawall.control.storage import state_directory
+from seawall.control.tasks import cancel_and_wait
 from seawall.control.tree import Settings
 from seawall.control.workers import WorkerRoll, WorkerStatus
 from seawall.core.clock import Clock
@@ -24,13 +26,12 @@ from seawall.core.snapshot import Snapshot
 from seawall.core.system import Controller, ControllerContext, System, WorkerId
 from seawall.state.store import StateStore
 
-__all__ = ["GATEWAY", "ControlPlane", "PlaneHealth", "ReloadResult", "Resumable"]
-
-GATEWAY = "gateway"
-"""The name under which workers get the `[gateway]` section, encoded as a plain msgpack map."""
+__all__ = ["ControlPlane", "PlaneHealth", "ReloadResult", "Resumable"]
 
 _log = logging.getLogger("seawall.control")
 
+_MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES - 1024
+"""A snapshot travels in a frame with its system's name."""
 _WATCH_INTERVAL = 0.5
 _KEEP_INTERVAL = 1.0
 """Seconds between two writes of the last known snapshots."""
@@ -114,6 +115,7 @@ class ControlPlane:
             clock=self._clock,
             rng=rng,
             publish=lambda snapshot: self.publish(system.name, snapshot),
+            locations=open_locations,
         )
 
     async def start(self) -> None:
@@ -145,9 +147,7 @@ class ControlPlane:
     async def stop(self) -> None:
         """Stop every controller and keep the last snapshots."""
         if self._watcher is not None:
-            self._watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+            await cancel_and_wait(self._watcher)
             self._watcher = None
         for controller in reversed(self.controllers.values()):
             await controller.stop()
@@ -160,8 +160,18 @@ class ControlPlane:
         which workers outlive, and over those of the machine.
         """
         version = max(self._versions.get(system, 0) + 1, int(self._clock.wall() * 1000))
+        raw = msgspec.msgpack.encode(msgspec.structs.replace(snapshot, version=version))
+        part = f"{system}.snapshot"
+        if len(raw) > _MAX_SNAPSHOT_BYTES:
+            finding = (
+                f"the newest snapshot has {len(raw)} bytes, at most {_MAX_SNAPSHOT_BYTES} can be sent; the last stays"
+            )
+            _log.error("%s: %s", part, finding)
+            self._findings[part] = finding
+            return
+        self._findings.pop(part, None)
         self._versions[system] = version
-        self._post(system, msgspec.msgpack.encode(msgspec.structs.replace(snapshot, version=version)))
+        self._post(system, raw)
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call this with a system's name whenever it has a newer snapshot."""
@@ -195,7 +205,15 @@ class ControlPlane:
             raise ChannelError(f"a report of {worker[0]} about {system!r} is malformed: {error}") from error
         self._roll.reported(worker)
         self._reports[system] += 1
-        self.controllers[system].on_report(worker, report)
+        part = f"{system}.reports"
+        try:
+            self.controllers[system].on_report(worker, report)
+        except Exception as error:  # noqa: BLE001 - a defect in one controller must not cut workers off from snapshots
+            if part not in self._findings:
+                _log.exception("a report of %s about %s cannot be taken", worker[0], system)
+            self._findings[part] = f"a report of {worker[0]} could not be taken: {error!r}"
+        else:
+            self._findings.pop(part, None)
 
     async def reload(self) -> ReloadResult:
         """Load the configuration again, provision it, then swap it in; the old one stays in force when that fails.
@@ -206,7 +224,7 @@ class ControlPlane:
         async with self._reloading:
             try:
                 loaded = self.loaded.again()
-                changed = changed_keys(self.settings, loaded.settings)
+                changed = changed_paths(self.settings, loaded.settings)
                 await self._reconfigure(loaded.settings)
             except SeawallError as error:
                 self._reloads["refused"] += 1
@@ -217,11 +235,11 @@ class ControlPlane:
             if any(key.startswith(f"{GATEWAY}.") for key in changed):
                 self._publish_gateway()
             self._reloads["ok"] += 1
-            waiting = restart_keys(changed_keys(self._started_with, self.settings))
+            waiting = [key for key in changed_paths(self._started_with, self.settings) if needs_restart(key)]
             self._findings.pop("configuration", None)
             if waiting:
                 self._findings["configuration"] = f"needs a restart to take effect: {', '.join(waiting)}"
-            in_force = [key for key in changed if not restart_keys([key])]
+            in_force = [key for key in changed if not needs_restart(key)]
             _log.info("reloaded the configuration: %s", ", ".join(in_force) or "nothing changed")
             if waiting:
                 _log.warning("these settings wait for a restart: %s", ", ".join(waiting))
@@ -311,16 +329,22 @@ class ControlPlane:
 
     async def _watch(self) -> None:
         while True:
-            self._roll.sweep()
-            self._keep_when_due()
             try:
-                await self.store.ping()
-            except StateError as error:
-                self._state_away(error)
-            else:
-                if self._findings.pop("state", None):
-                    _log.info("the state store %s answers again", self.store.url)
+                self._roll.sweep()
+                self._keep_when_due()
+                await self._look_at_store()
+            except Exception:  # noqa: BLE001 - one failed look must not end the later ones
+                _log.exception("the control plane's watch failed")
             await asyncio.sleep(_WATCH_INTERVAL)
+
+    async def _look_at_store(self) -> None:
+        try:
+            await self.store.ping()
+        except StateError as error:
+            self._state_away(error)
+        else:
+            if self._findings.pop("state", None):
+                _log.info("the state store %s answers again", self.store.url)
 
     def _keep_when_due(self) -> None:
         if self._unkept and self._clock.monotonic() - self._kept_at >= _KEEP_INTERVAL:

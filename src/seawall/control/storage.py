@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from seawall.config.state import StateSettings
 from seawall.core.errors import StateError
@@ -27,7 +28,7 @@ def state_directory(settings: StateSettings, environ: Mapping[str, str] = os.env
 
 def state_url(settings: StateSettings, environ: Mapping[str, str] = os.environ) -> str:
     """Return the store's URL: the configured one, or a SQLite file in the state directory."""
-    return settings.url or f"sqlite:///{state_directory(settings, environ) / _FILE}"
+    return settings.url or f"sqlite:///{quote(str(state_directory(settings, environ) / _FILE))}"
 
 
 def open_configured_store(settings: StateSettings, environ: Mapping[str, str] = os.environ) -> StateStore:

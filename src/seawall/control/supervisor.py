@@ -137,7 +137,8 @@ class Supervisor:
                 self._exit_code = 1
                 self._phase = _Phase.DONE
         elif number == signal.SIGHUP and self._phase is _Phase.RUNNING:
-            if self._control.send(signal.SIGHUP):
+            # Before it is ready the signal would end it.
+            if self._control.ready and self._control.send(signal.SIGHUP):
                 _log.info("SIGHUP: the control process reloads the configuration")
             else:
                 _log.warning("SIGHUP: the control process is away and reads the configuration when it is back")

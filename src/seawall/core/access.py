@@ -32,6 +32,6 @@ class Access(Protocol):
         """Return a FastAPI dependency that gives the `Caller`, or refuses with 401 or 403."""
         ...
 
-    async def record(self, caller: Caller, action: str, target: str, before: Any, after: Any) -> None:
+    async def record(self, caller: Caller, action: str, target: str, before: object, after: object) -> None:
         """Write one change to the audit trail; `before` and `after` are JSON-compatible, secrets removed."""
         ...

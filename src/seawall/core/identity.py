@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from seawall.core.request import Header
 
-__all__ = ["TrustedProxies", "forwarded_chain"]
+__all__ = ["TrustedProxies", "forwarded_chain", "hop_address"]
 
 _MAX_HOPS = 32
 
@@ -17,12 +17,15 @@ class TrustedProxies:
 
     Args:
         networks: addresses and networks in CIDR form; `unix:` trusts peers on a Unix socket.
+        source: the field that these proxies maintain, `x-forwarded-for` or `forwarded`, lower case. The other one is
+            never believed: a proxy that knows only one of them passes on whatever a client put into the other.
 
     Raises:
         ValueError: an entry is neither an address nor a network.
     """
 
-    def __init__(self, networks: Iterable[str] = ()) -> None:
+    def __init__(self, networks: Iterable[str] = (), *, source: str = "x-forwarded-for") -> None:
+        self.source = source.encode()
         self._unix = False
         self._networks: list[Network] = []
         self._known: dict[str, bool] = {}
@@ -58,8 +61,8 @@ class TrustedProxies:
         if not self.trusts(peer):
             return peer
         known = peer
-        for hop in reversed(forwarded_chain(headers)[-_MAX_HOPS:]):
-            address = _address(hop)
+        for hop in reversed(forwarded_chain(headers, self.source)[-_MAX_HOPS:]):
+            address = hop_address(hop)
             if address is None:
                 return known
             known = address
@@ -77,29 +80,35 @@ class TrustedProxies:
         return any(parsed.version == network.version and parsed in network for network in self._networks)
 
 
-def forwarded_chain(headers: Sequence[Header]) -> list[str]:
-    """Return the `for` hops, client first, from `Forwarded` (RFC 7239) where present, else from `X-Forwarded-For`."""
+def forwarded_chain(headers: Sequence[Header], source: bytes) -> list[str]:
+    """Return the hops, client first, that `forwarded` (the `for` of RFC 7239) or `x-forwarded-for` names."""
     chain: list[str] = []
     for name, value in headers:
-        if name == b"forwarded":
-            for element in value.decode("latin-1").split(","):
-                for pair in element.split(";"):
-                    key, _, content = pair.partition("=")
-                    if key.strip().lower() == "for":
-                        chain.append(content.strip().strip('"'))
-                        break
-                else:
-                    chain.append("unknown")
-    if chain:
-        return chain
-    for name, value in headers:
-        if name == b"x-forwarded-for":
-            chain.extend(hop.strip() for hop in value.decode("latin-1").split(","))
+        if name != source:
+            continue
+        elements = value.decode("latin-1").split(",")
+        if source == b"x-forwarded-for":
+            chain.extend(hop.strip() for hop in elements)
+        else:
+            chain.extend(_for(element) for element in elements)
     return chain
 
 
-def _address(hop: str) -> str | None:
-    """Return the address of `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]:80` or `2001:db8::1`; None for anything else."""
+def _for(element: str) -> str:
+    for pair in element.split(";"):
+        key, _, content = pair.partition("=")
+        if key.strip().lower() == "for":
+            return content.strip().strip('"')
+    return "unknown"
+
+
+def hop_address(hop: str) -> str | None:
+    """Return the address of `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]:80` or `2001:db8::1`; None for anything else.
+
+    A scope (`fe80::1%eth0`) is anything else: elsewhere it means nothing, and `ipaddress` takes any text for it.
+    """
+    if "%" in hop:
+        return None
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:

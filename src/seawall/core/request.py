@@ -41,7 +41,7 @@ class Request:
         "target",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a request is this many facts
         self,
         method: str,
         target: bytes,

@@ -11,16 +11,28 @@ from seawall.core.clock import Clock
 from seawall.core.instruments import Instrument, Sample
 from seawall.core.snapshot import Report, Snapshot
 
-__all__ = ["Controller", "ControllerContext", "Engine", "EngineContext", "System", "WorkerId"]
+__all__ = [
+    "Controller",
+    "ControllerContext",
+    "Engine",
+    "EngineContext",
+    "OpenLocations",
+    "System",
+    "WorkerId",
+]
 
 WorkerId = tuple[str, int]
 """A worker in one life: (slot name such as `worker-0`, process id)."""
 
 
+OpenLocations = Callable[[str], Callable[[str], tuple[float, float] | None]]
+"""Opens a location database by path; the look-up gives (latitude, longitude) in degrees for an address, or None."""
+
+
 class Engine(Protocol):
     """The deciding half: pure and synchronous."""
 
-    def apply(self, snapshot: Any) -> None:
+    def apply(self, snapshot: Any) -> None:  # noqa: ANN401 - each engine narrows it to its own
         """Swap in a newer snapshot; keep local counters of whatever still exists."""
         ...
 
@@ -40,11 +52,11 @@ class Controller(Protocol):
         """End the loops and flush."""
         ...
 
-    async def reconfigure(self, settings: Any) -> None:
+    async def reconfigure(self, settings: Any) -> None:  # noqa: ANN401 - each controller narrows it to its own
         """Take a validated settings section; raise before anything changes when it cannot be provisioned."""
         ...
 
-    def on_report(self, worker: WorkerId, report: Any) -> None:
+    def on_report(self, worker: WorkerId, report: Any) -> None:  # noqa: ANN401 - as above
         """Take one worker's report; never blocks."""
         ...
 
@@ -65,13 +77,12 @@ class EngineContext(msgspec.Struct, frozen=True):
     """What an engine may use besides its snapshot.
 
     Attributes:
-        locations: opens a location database by path and gives a look-up from an address to (latitude, longitude) in
-            degrees or None, as `seawall.adapters.geoip.open_locations` does; None where there is none to open.
+        locations: `seawall.adapters.geoip.open_locations`, or None where no database can be opened.
     """
 
     clock: Clock
     rng: random.Random
-    locations: Callable[[str], Callable[[str], tuple[float, float] | None]] | None = None
+    locations: OpenLocations | None = None
 
 
 class ControllerContext(msgspec.Struct, frozen=True):
@@ -81,6 +92,8 @@ class ControllerContext(msgspec.Struct, frozen=True):
         settings: the system's own settings section.
         store: the shared state store (`seawall.state.StateStore`).
         publish: hand a snapshot to every worker; the newest wins.
+        locations: as in `EngineContext`; a controller opens what it is about to publish, so that a bad file is refused
+            before any worker meets it.
     """
 
     settings: Any
@@ -88,6 +101,7 @@ class ControllerContext(msgspec.Struct, frozen=True):
     clock: Clock
     rng: random.Random
     publish: Callable[[Snapshot], None]
+    locations: OpenLocations | None = None
 
 
 class System(msgspec.Struct, frozen=True):

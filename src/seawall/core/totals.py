@@ -8,8 +8,9 @@ __all__ = ["CumulativeTotals"]
 class CumulativeTotals:
     """Sum rows of cumulative integers over sources that may restart.
 
-    A source is one worker process in one life, for example `("worker-0", 48211)`. Each of its rows only grows while it lives, so
-    the increase since the row was last seen is what counts; a restarted worker is a new source and starts from nought.
+    A source is one worker process in one life, for example `("worker-0", 48211)`. Each of its rows only grows while it
+    lives, so the increase since the row was last seen is what counts; a restarted worker is a new source and starts
+    from nought.
     Rows are kept when a source is forgotten: totals never fall.
     """
 

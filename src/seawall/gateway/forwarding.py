@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seawall.core.identity import TrustedProxies
+from seawall.core.identity import TrustedProxies, forwarded_chain, hop_address
 from seawall.core.request import Header, Request
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead, connection_tokens
 from seawall.gateway.problem import REASONS
@@ -36,12 +36,14 @@ _FORWARDING = frozenset(
 _REQUEST_DROPPED = _HOP_BY_HOP | _FORWARDING | {b"host", b"content-length", b"x-request-id"}
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"content-length", b"endpoint-load-metrics", b"x-request-id"}
 _LOAD = b"endpoint-load-metrics"
+_MAX_KNOWN = 4096
+"""Clients whose forwarding fields are remembered."""
 
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase) for status, phrase in REASONS.items()}
 
 
 class RequestFields:
-    """A request head on its way upstream, in two parts around the Host field so that a retry can change the authority."""
+    """A request head on its way upstream, in parts around the Host field so that a retry can change the authority."""
 
     __slots__ = ("fields", "host", "start")
 
@@ -67,13 +69,14 @@ class ForwardingPolicy:
 
     def __init__(self, trusted: TrustedProxies, *, append: bool, via: str, trust_request_id: bool) -> None:
         self.trusted = trusted
-        self.append = append
         self.trust_request_id = trust_request_id
-        self._via = f"via: 1.1 {via}\r\n".encode("latin-1") if via else b""
-        self.response_via = self._via
+        self.via = f"via: 1.1 {via}\r\n".encode("latin-1") if via else b""
+        """The encoded `Via` field, for requests and responses; empty without a pseudonym."""
+        self._extends = append and bool(trusted)
+        self._known: dict[tuple[str, bytes, str], bytes] = {}
 
-    def request_fields(self, request: Request, head: RequestHead) -> RequestFields:
-        """Return the upstream head of this request."""
+    def request_fields(self, request: Request, head: RequestHead, id_field: bytes) -> RequestFields:
+        """Return the upstream head of this request; `id_field` is its X-Request-Id, encoded."""
         headers = request.headers
         dropped = head.dropped
         fields = [b"%b: %b\r\n" % field for field in headers if field[0] not in _REQUEST_DROPPED]
@@ -89,14 +92,28 @@ class ForwardingPolicy:
             fields.append(b"transfer-encoding: chunked\r\n")
         elif request.method in {"POST", "PUT", "PATCH"}:
             fields.append(b"content-length: 0\r\n")
-        if self.append and self.trusted and self.trusted.trusts(request.peer):
+        if self._extends and self.trusted.trusts(request.peer):
             fields.append(self._extended(request))
         else:
-            fields.append(_anew(request))
-        fields.append(b"%bx-request-id: %b\r\n\r\n" % (self._via, request.request_id.encode("latin-1")))
+            fields.append(self._anew(request))
+        fields.append(id_field)
+        fields.append(b"\r\n")
         return RequestFields(
             b"%b %b HTTP/1.1\r\nhost: " % (request.method.encode(), request.target), request.host, b"".join(fields)
         )
+
+    def _anew(self, request: Request) -> bytes:
+        """Return the fields for a peer that is not believed; remembered, since a client's requests share them."""
+        key = (request.client, request.host, request.scheme)
+        fields = self._known.get(key)
+        if fields is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            client = request.client or "unknown"
+            fields = self._known[key] = self._encode(
+                request, [_element(request, client)], [client.encode()], request.scheme.encode(), request.host
+            )
+        return fields
 
     def _extended(self, request: Request) -> bytes:
         """Return the forwarding fields with this hop added to what the trusted proxy sent."""
@@ -105,34 +122,38 @@ class ForwardingPolicy:
         for name, value in request.headers:
             if name in _FORWARDING:
                 lists.setdefault(name, []).append(value)
-        forwarded = [*lists.get(b"forwarded", ()), _element(request, peer)]
-        chain = [*lists.get(b"x-forwarded-for", ()), peer.encode()]
-        scheme = lists.get(b"x-forwarded-proto", [request.scheme.encode()])[-1]
-        host = lists.get(b"x-forwarded-host", [request.host])[-1]
+        source = self.trusted.source
+        hops = [hop_address(hop) or "unknown" for hop in forwarded_chain(request.headers, source)]
+        if source == b"forwarded":
+            forwarded = lists.get(b"forwarded", [])
+            chain = [hop.encode() for hop in hops]
+        else:
+            forwarded = [b"for=" + _node(hop) for hop in hops]
+            chain = lists.get(b"x-forwarded-for", [])
+        return self._encode(
+            request,
+            [*forwarded, _element(request, peer)],
+            [*chain, peer.encode()],
+            lists.get(b"x-forwarded-proto", [request.scheme.encode()])[-1],
+            lists.get(b"x-forwarded-host", [request.host])[-1],
+        )
+
+    def _encode(
+        self, request: Request, forwarded: list[bytes], chain: list[bytes], scheme: bytes, host: bytes
+    ) -> bytes:
+        client = (request.client or "unknown").encode()
         return (
-            b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nx-real-ip: %b\r\n"
-            % (b", ".join(forwarded), b", ".join(chain), scheme, host, (request.client or "unknown").encode())
+            b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n"
+            b"x-real-ip: %b\r\n%b" % (b", ".join(forwarded), b", ".join(chain), scheme, host, client, self.via)
         )
 
 
-def _anew(request: Request) -> bytes:
-    client = (request.client or "unknown").encode()
-    scheme = request.scheme.encode()
-    return (
-        b"forwarded: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nx-real-ip: %b\r\n"
-        % (
-            _element(request, request.client or "unknown"),
-            client,
-            scheme,
-            request.host,
-            client,
-        )
-    )
+def _node(address: str) -> bytes:
+    return f'"[{address}]"'.encode() if ":" in address else address.encode()  # RFC 7239 section 6
 
 
 def _element(request: Request, address: str) -> bytes:
-    node = f'"[{address}]"' if ":" in address else address  # RFC 7239 section 6: IPv6 is bracketed, so quoted
-    return b'for=%b;host="%b";proto=%b' % (node.encode(), request.host, request.scheme.encode())
+    return b'for=%b;host="%b";proto=%b' % (_node(address), request.host, request.scheme.encode())
 
 
 def response_head(
@@ -147,6 +168,8 @@ def response_head(
     """Return the client's response head and the reported load, if the upstream sent one.
 
     Args:
+        status: as the upstream sent it.
+        headers: as the upstream sent them.
         length: bytes of body, `CHUNKED`, `NO_BODY` or `UNTIL_CLOSE`.
         extra: further fields, encoded.
         modern: the client speaks HTTP/1.1, so that a body of unknown length can be chunked.
@@ -169,10 +192,10 @@ def response_head(
     if length >= NO_BODY:
         if status != 204 and (length or not bodiless or status == 304):
             fields.append(b"content-length: %d\r\n" % length)
-    elif modern and (length == CHUNKED or not bodiless):
+    elif modern and status != 204 and (length == CHUNKED or not bodiless):
         fields.append(b"transfer-encoding: chunked\r\n")
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     return b"%b%b%b\r\n" % (line, b"".join(fields), extra), load
 
 
-assert UNTIL_CLOSE < CHUNKED < NO_BODY  # noqa: S101 - `length >= NO_BODY` above relies on it
+assert UNTIL_CLOSE < CHUNKED < NO_BODY

@@ -1,4 +1,4 @@
-"""Asynchronous probes for the `adaptive` strategy: how many requests an instance has in flight, and how long they take."""
+"""Asynchronous probes for the `adaptive` strategy: requests in flight on an instance, and how long they take."""
 
 from typing import TYPE_CHECKING
 

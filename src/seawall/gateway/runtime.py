@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from seawall.config.gateway import GatewaySettings
 from seawall.core.identity import TrustedProxies
 from seawall.core.request import Request
+from seawall.gateway.endpoint import Endpoint
 from seawall.gateway.forwarding import ForwardingPolicy
 from seawall.gateway.probe import Probe
 from seawall.gateway.server import ClientConnection
-from seawall.gateway.upstream import Endpoint, EndpointAddress
+from seawall.gateway.upstream import EndpointAddress
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.balancing.model import PoolSnapshot
@@ -56,7 +57,7 @@ class Runtime:
         self.header_timeout = settings.header_timeout_ms / 1000
         self.keepalive_timeout = settings.keepalive_timeout_ms / 1000
         self.forwarding = ForwardingPolicy(
-            TrustedProxies(settings.trusted_proxies),
+            TrustedProxies(settings.trusted_proxies, source=settings.client_address_from),
             append=settings.forwarded == "append",
             via=settings.via,
             trust_request_id=settings.request_id_header_trusted,
@@ -108,7 +109,11 @@ class Runtime:
         """Advance the coarse clock and act on deadlines that have passed."""
         self.now = now = self.monotonic()
         for connection in list(self.connections):
-            connection.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception:  # noqa: BLE001 - logged; one defect must not end the time-outs of all others
+                _log.exception("a client connection is broken off: looking at its deadline failed")
+                connection.abort()
         for probe in [probe for probe in self.probes if now > probe.deadline]:
             probe.expire()
         for endpoint in list(self._endpoints):
@@ -131,6 +136,8 @@ class Runtime:
         """Break whatever is left."""
         for connection in list(self.connections):
             connection.abort()
+        for probe in list(self.probes):
+            probe.expire()
         for endpoint in list(self._endpoints):
             endpoint.close()
 
@@ -158,10 +165,18 @@ class Runtime:
         parts = urlsplit(url)
         host = parts.hostname or ""
         secure = parts.scheme == "https"
+        tls: ssl.SSLContext | None = None
+        defect = ""
+        if secure:
+            try:
+                tls = self._tls_context(pool.tls_ca_file)
+            except OSError as error:
+                defect = f"the CA file {pool.tls_ca_file} cannot be used: {error}"
         return EndpointAddress(
             hosts=instance.snapshot.addresses or (host,),
             port=parts.port or (443 if secure else 80),
-            tls=self._tls_context(pool.tls_ca_file) if secure else None,
+            tls=tls,
+            defect=defect,
             server_name=pool.tls_server_name or host,
             authority=parts.netloc.encode("latin-1"),
         )

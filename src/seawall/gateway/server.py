@@ -1,6 +1,12 @@
-"""The client's side of the data plane: one protocol object per connection, requests answered in order."""
+"""The client's side of the data plane: one protocol object per connection, requests answered in order.
+
+One state machine, kept in one file: every callback shares the state of all others.
+"""
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -19,8 +25,11 @@ __all__ = ["ClientConnection"]
 _MAX_PIPELINED = 256
 """Requests taken from one connection before the first is answered; what follows is dropped and the connection closed
 after the last answer, which RFC 9112 section 9.3.2 obliges a pipelining client to cope with."""
+_RESET = struct.pack("ii", 1, 0)
+"""`SO_LINGER` on, for 0 seconds: closing sends a reset."""
 _LINGER = 2.0
-"""Seconds that a connection is read and thrown away after its last answer, so that a reset does not destroy the answer."""
+"""Seconds that a connection is read and thrown away after its last answer, so that a reset does not destroy the answer;
+counted anew as long as the client takes more of it. RFC 9112 section 9.6."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -28,7 +37,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
-        "_began",
+        "_closing",
+        "_cut",
         "_deadline",
         "_deaf",
         "_exchange",
@@ -36,16 +46,18 @@ class ClientConnection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_in_head",
-        "_lingering",
         "_parser",
         "_pending",
+        "_progress",
         "_read_bytes",
         "_receiving",
         "_requests",
         "_runtime",
         "_target",
         "_transport",
+        "_unsent",
         "_write_paused",
+        "held",
         "keep_alive",
         "modern",
         "peer",
@@ -54,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, runtime: "Runtime") -> None:
         self.modern = True
         self.keep_alive = True
+        self.held = False
         self.peer = ""
         self._runtime = runtime
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -61,7 +74,10 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._headers: list[Header] = []
         self._in_head = False
-        self._began = False
+        self._cut = False
+        """The parser is leaving out the body of a request that asks for an upgrade."""
+        self._progress = False
+        """Whether the current read brought more than a part of a head, of a chunk's frame or of trailers."""
         self._head_bytes = 0
         self._read_bytes = 0
         self._exchange: Exchange | None = None
@@ -74,7 +90,8 @@ class ClientConnection(asyncio.Protocol):
         """A refusal that waits until the answers before it are sent."""
         self._deaf = False
         """Nothing more is taken from this client."""
-        self._lingering = False
+        self._closing = False
+        self._unsent = 0
         self._advancing = False
         self._write_paused = False
         self._requests = 0
@@ -93,27 +110,41 @@ class ClientConnection(asyncio.Protocol):
         runtime.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        rest: bytes | memoryview = data
+        while not self._deaf:
+            self._progress = False
+            self._read_bytes = len(rest)
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The gateway does not switch protocols: Upgrade is a wish that may be ignored (RFC 9110 section 7.8).
+                self._renew_parser()
+                rest = memoryview(rest)[upgrade.args[0] :]
+                if rest:
+                    continue
+                return
+            except httptools.HttpParserError as error:
+                self._refuse_malformed(data, error)
+                return
+            if not self._progress:
+                self._count_silent_bytes(len(rest))
             return
-        self._began = False
-        self._read_bytes = len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The gateway does not switch protocols: Upgrade is a wish that may be ignored (RFC 9110 section 7.8).
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.data_received(rest)
-            return
-        except httptools.HttpParserError as error:
-            self._refuse_malformed(data, error)
-            return
-        if self._in_head and not self._deaf:
-            if not self._began:
-                self._head_bytes += len(data)
-            if self._head_bytes > self._runtime.settings.max_header_bytes:
-                self._refuse(self._head_too_large())
+
+    def _renew_parser(self) -> None:
+        """Go on after a request that asked for an upgrade: with its body, if it has one, else with the next request.
+
+        The parser takes what follows such a head for another protocol, body or not. The body is put back by a head
+        that announces the same body and nothing else.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if self._cut and self._receiving is not None:
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % self._receiving.body_field)
+
+    def _count_silent_bytes(self, size: int) -> None:
+        """Bound what a client sends without getting anywhere: the parser keeps partial heads and trailers in memory."""
+        self._head_bytes += size
+        if self._head_bytes > self._runtime.settings.max_header_bytes and not self._deaf:
+            self._refuse(self._head_too_large())
 
     def eof_received(self) -> bool:
         return False  # a client that closes its side no longer waits: RFC 9112 section 9.6
@@ -135,15 +166,21 @@ class ClientConnection(asyncio.Protocol):
         self._write_paused = False
         if self._exchange is not None:
             self._exchange.on_client_resumed()
+        elif not self._closing and not self._advancing:
+            self._deadline = self._next_deadline()
+            if self._pending or self._failure is not None:
+                self._advance()
 
     # httptools' side
 
     def on_message_begin(self) -> None:
+        if self._deaf:
+            return
         self._headers = []
         self._target = b""
         self._head_bytes = 0
         self._in_head = True
-        self._began = True
+        self._progress = True
         self._deadline = self._runtime.now + self._runtime.header_timeout
 
     def on_url(self, url: bytes) -> None:
@@ -157,11 +194,16 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = False
         if self._deaf:
             return
+        if self._cut:  # the head that `_renew_parser` made up
+            self._cut = False
+            return
         runtime = self._runtime
         settings = runtime.settings
         parser = self._parser
         headers = self._headers
         problem = self._check_limits()
+        self._head_bytes = 0
+        self._progress = True
         if problem is not None:
             self._refuse(problem)
             return
@@ -180,13 +222,19 @@ class ClientConnection(asyncio.Protocol):
             and not runtime.draining
             and self._requests != settings.max_requests_per_connection
         )
+        if head.dropped and head.length != NO_BODY:
+            self._cut = parser.should_upgrade()
         self._take(self._make_request(method, head), head, version == "1.1", keep_alive)
 
     def on_body(self, data: bytes) -> None:
         if self._receiving is not None and not self._deaf:
+            self._head_bytes = 0
+            self._progress = True
             self._receiving.on_request_body(data)
 
     def on_message_complete(self) -> None:
+        if self._cut:
+            return
         exchange, self._receiving = self._receiving, None
         if exchange is not None and not self._deaf:
             if not exchange.request_complete:
@@ -203,27 +251,42 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Take no more bytes from the client for now; harmless when repeated."""
+        self.held = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes from the client again, unless requests of it are still pending."""
+        self.held = False
         if not self._pending:
             self._transport.resume_reading()
 
+    def refuse_body(self, problem: Problem) -> None:
+        """Refuse the request whose body is coming, in its turn."""
+        self._refuse(problem)
+
     def abort(self) -> None:
-        """Break the connection at once, unsent bytes included."""
+        """Break the connection at once, unsent bytes included, by a reset.
+
+        An orderly end would make an answer look whole whose only end is that of its connection.
+        """
         self._deaf = True
-        self._transport.abort()
+        transport = self._transport
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):  # closed already
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
 
     def on_exchange_end(self) -> None:
         """Go on to the next request, or close."""
-        unread = self._receiving is self._exchange and self._receiving is not None
         self._exchange = None
         if not self.keep_alive:
             self._pending.clear()
-            self._close(linger=unread)
+            self._close(linger=True)
             return
-        self._deadline = self._runtime.now + self._runtime.keepalive_timeout
+        if self.held:
+            self.resume_reading()
+        self._deadline = self._next_deadline()
         if not self._advancing and (self._pending or self._failure is not None):
             self._advance()
 
@@ -235,12 +298,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.sweep(now)
         elif now > self._deadline:
-            if self._in_head and not self._lingering:
-                self._refuse(Problem(408, "request-timeout", "the request head did not come in time"))
-            elif self._lingering:
-                self._transport.abort()
-            else:
-                self._close(linger=False)
+            self._expire(now)
 
     def on_drain(self) -> None:
         """Close when idle; otherwise answer what is under way and then close."""
@@ -249,6 +307,30 @@ class ClientConnection(asyncio.Protocol):
             self._close(linger=False)
 
     # inside
+
+    def _next_deadline(self) -> float:
+        """Return until when a client without a request under way may go on as it does."""
+        runtime = self._runtime
+        if self._write_paused:
+            return runtime.now + runtime.settings.body_timeout_ms / 1000
+        return runtime.now + (runtime.header_timeout if self._in_head else runtime.keepalive_timeout)
+
+    def _expire(self, now: float) -> None:
+        if self._closing:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._unsent = unsent
+                self._deadline = now + _LINGER
+            elif unsent:
+                self.abort()
+            else:
+                self._transport.abort()
+        elif self._write_paused:
+            self.abort()  # it asks but does not take the answers
+        elif self._in_head:
+            self._refuse(Problem(408, "request-timeout", "the request head did not come in time"))
+        else:
+            self._close(linger=False)
 
     def _make_request(self, method: str, head: RequestHead) -> Request:
         runtime = self._runtime
@@ -269,38 +351,39 @@ class ClientConnection(asyncio.Protocol):
         request.request_id = runtime.request_id(request)
         return request
 
-    def _take(self, request: Request, head: RequestHead, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal
+    def _take(self, request: Request, head: RequestHead, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal, and called for every request
         exchange = Exchange(self._runtime, self, request, head)
         if head.length == NO_BODY:
             exchange.request_complete = True
         self._receiving = exchange
-        if self._exchange is None and not self._pending and not self._advancing:
+        if self._exchange is None and not self._pending and not self._advancing and not self._write_paused:
             self._begin(exchange, modern, keep_alive)
             return
         full = len(self._pending) + 1 >= _MAX_PIPELINED
         self._pending.append((exchange, modern, keep_alive and not full))
         self._transport.pause_reading()
 
-    def _begin(self, exchange: Exchange, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal
+    def _begin(self, exchange: Exchange, modern: bool, keep_alive: bool) -> None:  # noqa: FBT001 - internal, and called for every request
         self._exchange = exchange
         self.modern = modern
         self.keep_alive = keep_alive and not self._runtime.draining
-        if self._write_paused:
-            exchange.on_client_paused()
         exchange.start()
 
     def _advance(self) -> None:
-        """Start pending requests until one waits for its upstream; a loop, since refusals end at once."""
+        """Start pending requests until one waits for its upstream; a loop, since refusals end at once.
+
+        None is started while the client takes no answers: they would pile up.
+        """
         self._advancing = True
-        while self._pending and self._exchange is None:
+        while self._pending and self._exchange is None and not self._write_paused:
             exchange, modern, keep_alive = self._pending.popleft()
             self._begin(exchange, modern, keep_alive)
         self._advancing = False
-        if self._transport.is_closing() or self._lingering:
+        if self._closing or self._transport.is_closing():
             return
-        if not self._pending:
+        if not self._pending and not self.held:
             self._transport.resume_reading()
-        if self._exchange is None and self._failure is not None:
+        if self._exchange is None and not self._pending and self._failure is not None:
             self._answer_failure()
 
     def _check_limits(self) -> Problem | None:
@@ -321,7 +404,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _head_too_large(self) -> Problem:
         limit = self._runtime.settings.max_header_bytes
-        return Problem(431, "head-too-large", f"the request head is larger than {limit} bytes")
+        what = "request head is" if self._receiving is None else "trailers or chunk extensions are"
+        return Problem(431, "head-too-large", f"the {what} larger than {limit} bytes")
 
     def _refuse_malformed(self, data: bytes, error: httptools.HttpParserError) -> None:
         if self._deaf:
@@ -340,11 +424,10 @@ class ClientConnection(asyncio.Protocol):
         self._deaf = True
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving is self._exchange:
-            self._receiving = receiving
             receiving.reject(problem)
             return
         if receiving is not None:
-            self._pending.pop()
+            self._pending.pop()  # the last of them: only the newest request's body can be coming
         self._failure = problem
         if self._exchange is None and not self._pending:
             self._answer_failure()
@@ -357,12 +440,14 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self, *, linger: bool) -> None:
         self._deaf = True
-        if self._transport.is_closing() or self._lingering:
+        transport = self._transport
+        if self._closing or transport.is_closing():
             return
-        if linger and self._transport.can_write_eof():
-            self._lingering = True
-            self._deadline = self._runtime.now + _LINGER
-            self._transport.write_eof()
-            self._transport.resume_reading()
+        self._closing = True
+        self._deadline = self._runtime.now + _LINGER
+        self._unsent = transport.get_write_buffer_size()
+        if linger and transport.can_write_eof():
+            transport.write_eof()
+            transport.resume_reading()
         else:
-            self._transport.close()
+            transport.close()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from seawall.adapters.geoip import open_locations
 from seawall.config.gateway import GatewaySettings
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError
@@ -38,7 +39,7 @@ class Worker:
     """
 
     def __init__(self, settings: GatewaySettings, systems: Sequence[System], clock: Clock, rng: random.Random) -> None:
-        context = EngineContext(clock=clock, rng=rng)
+        context = EngineContext(clock=clock, rng=rng, locations=open_locations)
         self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
         self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
             system.name: msgspec.msgpack.Decoder(system.snapshot) for system in systems
@@ -96,14 +97,14 @@ class Worker:
             if report is not None:
                 yield name, report
 
-    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the deadline is a setting, and passing it is no error
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting; passing it is no error
         """Stop accepting, finish what is in flight for up to `timeout` seconds, then break what is left."""
         for server in self._servers:
             server.close()
         runtime = self.runtime
         runtime.drain()
         deadline = runtime.monotonic() + timeout
-        while runtime.connections and runtime.monotonic() < deadline:
+        while runtime.connections and runtime.monotonic() < deadline:  # noqa: ASYNC110 - happens once in a life
             await asyncio.sleep(0.02)
         if runtime.connections:
             _log.warning("%d connections broken off after %g s of draining", len(runtime.connections), timeout)
@@ -126,6 +127,5 @@ class Worker:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
                 runtime.sweep()
-            except Exception:
-                # One connection's defect must not end the time-outs of all others.
+            except Exception:  # noqa: BLE001 - logged; the sweep has to go on
                 _log.exception("sweep failed")

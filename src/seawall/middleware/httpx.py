@@ -28,7 +28,7 @@ class BalancingTransport(httpx.AsyncBaseTransport):
 
     The authority of a request's url is what the application calls, such as `http://orders/`. It stays the `Host` of the
     request unless the pool's `preserve_host` is off; on the wire the instance takes its place. An attempt that fails
-    before a response is repeated on another instance when the method is idempotent, or when nothing was sent yet, within
+    before a response is repeated on another instance when the method is idempotent or nothing was sent yet, within
     the pool's attempts and retry budget; a body that is a stream is not repeated. A response of any status is handed to
     the application, a 5xx counts as an error of the instance.
 

@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.admin.access import Change
+from seawall.admin.access import AdminAccess, Change
 from seawall.admin.audit import AUDIT_PREFIX, TRIM_EVERY, AuditEntry, AuditQuery, AuditTrail, redact
 from seawall.admin.instruments import AdminCounters
 from seawall.admin.problems import ProblemError
+from seawall.core.access import Caller, Role
 from seawall.state.memory import MemoryStore
 from seawall.testing.clock import FakeClock
 
@@ -231,3 +232,25 @@ def test_what_holds_no_secret_is_kept_as_it_is(value):
     )
     if not any(word in text for word in words):
         assert redact(clean) == clean
+
+
+async def test_a_plain_caller_is_recorded_too_and_what_is_the_same_is_not(trail):
+    access = AdminAccess(trail)
+    caller = Caller(name="a schedule", role=Role.OPERATOR, address="127.0.0.1")
+    await access.record(caller, "weight", "default/a", {"weight": 1}, {"weight": 1})
+    assert await _trail_of(trail) == []
+    await access.record(caller, "weight", "default/a", {"weight": 1}, {"weight": 2})
+    [entry] = (await trail.read(AuditQuery())).entries
+    assert (entry.actor, entry.role, entry.before, entry.after) == (
+        "a schedule",
+        "operator",
+        {"weight": 1},
+        {"weight": 2},
+    )
+
+
+async def test_a_store_that_goes_away_after_the_intent_leaves_the_change_unfinished(trail, store):
+    _, change = await _begun(trail)
+    await store.close()
+    with pytest.raises(ProblemError, match="cannot be written"):
+        await change.record("drain", "default/a", None, None)

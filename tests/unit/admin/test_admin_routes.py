@@ -282,6 +282,13 @@ async def test_a_head_is_answered_as_its_get_without_the_body(stage):
         ("LOCALHOST:8081", True),
         ("[::1]:8081", True),
         ("192.0.2.1", True),
+        ("seawall:8081", True),
+        ("seawall-admin.prod.svc", True),
+        ("seawall.prod.svc.cluster.local:8081", True),
+        ("local", True),
+        ("evil.example.", False),
+        (".", False),
+        ("a b", False),
         ("evil.example", False),
         ("127.0.0.1.evil.example", False),
         ("localhost.evil.example:8081", False),
@@ -363,3 +370,14 @@ async def test_the_description_is_complete(stage):
                 if code.startswith(("4", "5")):
                     assert "application/problem+json" in response["content"], (path, code)
     assert len(ids) == len(set(ids))
+
+
+async def test_a_store_that_is_away_is_a_problem_told_in_the_log(stage, caplog):
+    operator = await stage.token(Role.OPERATOR)
+    async with stage.client(operator) as client:
+        assert (await client.get("/api/system/audit")).status_code == 200
+        await stage.store.close()
+        response = await client.get("/api/system/audit")
+    body = assert_problem(response, 503, "state-unavailable")
+    assert response.headers["retry-after"]
+    assert body["request_id"] in caplog.text

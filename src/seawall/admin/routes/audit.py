@@ -1,15 +1,29 @@
 """Reading the audit trail."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from seawall.admin.audit import AuditEntry, AuditQuery, AuditTrail
 from seawall.core.access import Access, Role
 
 __all__ = ["AuditEntryView", "AuditPageView", "audit_router"]
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_out(value: object) -> object:
+    """Refuse bare numbers: pydantic would guess whether they are seconds or milliseconds."""
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError("must be a date and time with an offset, such as 2025-11-26T12:00:00Z (RFC 3339)")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 class AuditEntryView(BaseModel):
@@ -83,8 +97,8 @@ def audit_router(trail: AuditTrail, access: Access) -> APIRouter:
         dependencies=[Depends(access.requires(Role.OPERATOR))],
     )
     async def entries(
-        since: Annotated[AwareDatetime | None, Query(description="At this time or later.")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
+        since: Annotated[Time | None, Query(description="At this time or later.")] = None,
+        until: Annotated[Time | None, Query(description="Before this time.")] = None,
         actor: Annotated[str, Query(description="Only this token name.", max_length=64)] = "",
         action: Annotated[str, Query(description="Only this action.", max_length=128)] = "",
         cursor: Annotated[

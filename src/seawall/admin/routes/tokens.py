@@ -26,7 +26,7 @@ class NewToken(BaseModel):
     name: Annotated[str, Field(description="What it is for; shown in the audit trail.", pattern=TOKEN_NAME_PATTERN)]
     role: Role
     expires_days: Annotated[
-        float | None, Field(description="Days until it expires; null for never.", gt=0, le=3650)
+        float | None, Field(description="Days until it expires; null for never.", ge=0.001, le=3650, strict=True)
     ] = None
 
 

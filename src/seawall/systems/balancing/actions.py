@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from seawall.config.address import check_upstream_url
-from seawall.config.section import DAY_MS
+from seawall.config.section import DAY_MS, Integer, Number
 from seawall.systems.balancing.members import ID_PATTERN
 from seawall.systems.balancing.status import InstanceStatus
 
@@ -19,7 +19,7 @@ PoolName = Annotated[
 InstanceId = Annotated[
     str, Field(pattern=f"^{ID_PATTERN.pattern}$", description="Id of the instance within its pool, as `GET` shows it.")
 ]
-Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False, description="Relative capacity.")]
+Weight = Annotated[Number, Field(gt=0, le=1_000_000, description="Relative capacity.")]
 Url = Annotated[
     str,
     AfterValidator(check_upstream_url),
@@ -33,8 +33,8 @@ Url = Annotated[
         },
     ),
 ]
-Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
-Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[Number, Field(ge=-90, le=90)]
+Longitude = Annotated[Number, Field(ge=-180, le=180)]
 
 
 class _Body(BaseModel):
@@ -57,7 +57,7 @@ class Register(_Body):
         None
     )
     ttl_ms: Annotated[
-        int | None,
+        Integer | None,
         Field(
             ge=_MIN_TTL_MS, le=DAY_MS, description="It goes away when no heartbeat came for so long; null for never."
         ),
@@ -70,7 +70,7 @@ class Unregister(_Body):
     action: Literal["unregister"]
     id: InstanceId
     drain_ms: Annotated[
-        int, Field(ge=0, le=DAY_MS, description="Time after which it is forgotten even if requests are in flight.")
+        Integer, Field(ge=0, le=DAY_MS, description="Time after which it is forgotten even if requests are in flight.")
     ] = 30_000
 
 

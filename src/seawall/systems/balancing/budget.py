@@ -13,7 +13,8 @@ class RetryBudget:
 
     A count that decays with time constant T holds about T seconds of a steady rate, so that comparing the two counts
     compares rates over the last 10 s. Over any long time retries stay at or under `share` of requests plus `floor` per
-    second. O(1), and nothing to do per request: arrivals are read from the pool's cumulative count when a retry asks.
+    second; an unused floor is saved up for 10 s, so that a pool without history survives the loss of an instance.
+    O(1), and nothing to do per request: arrivals are read from the pool's cumulative count when a retry asks.
 
     Args:
         now: monotonic seconds.
@@ -46,7 +47,7 @@ class RetryBudget:
         self._retries *= fade
         self._stamp = now
         self._seen = total_requests
-        self._floor_tokens = min(self._floor_tokens + elapsed * floor, float(floor))
+        self._floor_tokens = min(self._floor_tokens + elapsed * floor, floor * _WINDOW)
         if self._retries + 1.0 <= share * self._requests:
             self._retries += 1.0
             return True

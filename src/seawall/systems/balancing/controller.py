@@ -10,7 +10,7 @@ import msgspec
 from seawall.core.errors import NotFoundError, StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
-from seawall.systems.balancing.actions import Action, ActionResult
+from seawall.systems.balancing.actions import Action, ActionResult, Unregister
 from seawall.systems.balancing.checker import HealthChecker
 from seawall.systems.balancing.dns import NameWatch, Resolve, resolve_name
 from seawall.systems.balancing.endpoint import Endpoint
@@ -74,6 +74,7 @@ class BalancingController:
         self._names = NameWatch(resolve, self._on_name_changed, interval=self._settings.dns_interval_ms / 1000)
         self._checker = HealthChecker(self._on_check, clock=context.clock, rng=context.rng)
         self._contexts = TlsContexts()
+        self._open_locations = context.locations
         self._plans: dict[str, PoolPlan] = {}
         self._routes: tuple[RouteSnapshot, ...] = ()
         self._stale: set[str] = set()
@@ -116,7 +117,7 @@ class BalancingController:
 
         Raises:
             StateUnavailableError: the store cannot be reached and there is no last known snapshot to go on with.
-            ConfigurationError: a CA file cannot be used.
+            ConfigurationError: a CA file or a location database cannot be used.
         """
         provision = await self._provision(self._settings)
         try:
@@ -161,6 +162,8 @@ class BalancingController:
             template = plan.template
             if template.tls_ca_file:
                 self._contexts.get(template.tls_ca_file)
+            if template.geoip_database and self._open_locations is not None:
+                await asyncio.to_thread(self._open_locations, template.geoip_database)
             if template.affinity is not None and not template.affinity.key:
                 key = await self._affinity_key(name)
                 affinity = msgspec.structs.replace(template.affinity, key=key)
@@ -252,9 +255,6 @@ class BalancingController:
                 _log.warning("pool %s: %s", pool, "; ".join(findings[:5]))
             self._conflicts[pool] = findings
             self._fleet.set_members(pool, members, now)
-            for instance_id, record in registrations.items():
-                if record.leaving:
-                    self._leaving.setdefault((pool, instance_id), now)
         self._stale.clear()
         if self._running:
             self._names.watch(names_of(self._plans.values(), self._fleet))
@@ -381,6 +381,9 @@ class BalancingController:
             StateUnavailableError: the store cannot be reached; nothing was changed.
         """
         instance_id = await self._operations.perform(action)
+        if isinstance(action, Unregister):
+            # Only this gateway watches it run dry; if it dies first, the record's time to live ends the registration.
+            self._leaving.setdefault((action.pool, instance_id), self._clock.monotonic())
         self._refresh()
         self._soon()
         roster = self._fleet.rosters.get(action.pool)

@@ -34,6 +34,8 @@ _MIN_WEIGHT = 1e-6
 _MAX_DOUBLINGS = 10
 """An instance that fails at once looks fast and idle; ten errors in a row make it a thousand times as costly."""
 
+_OUT = frozenset({InstanceState.UNHEALTHY, InstanceState.EJECTED})
+
 Row = tuple[list[int], list[int]]
 """An instance's cumulative counts and duration buckets, shared by all lives of one `pool/id` in this process."""
 
@@ -66,6 +68,7 @@ class Instance:
         stamp: monotonic seconds of the last change of `ewma`.
         handicap: 1 / weight, doubled per consecutive error: what a cost is multiplied by.
         consecutive_errors: errors of any kind since the last success.
+        refused_at: monotonic seconds at which a connection was last refused, or tried since; 0 after a success.
         counts: one int per `Outcome`, then `CLIENT_ERRORS`, `RETRIES`, `DURATION_US`; cumulative.
         buckets: observations per `DURATION_BUCKETS` bound, then above; cumulative.
         load: newest reported utilisation, negative when none.
@@ -87,6 +90,7 @@ class Instance:
         "key",
         "load",
         "pool",
+        "refused_at",
         "region",
         "snapshot",
         "stamp",
@@ -104,10 +108,12 @@ class Instance:
         self.ewma = 0.0
         self.stamp = 0.0
         self.consecutive_errors = 0
+        self.refused_at = 0.0
         self.counts, self.buckets = row or ([0] * (DURATION_US + 1), [0] * (len(DURATION_BUCKETS) + 1))
         self.load = -1.0
         self.dirty = False
         self.transport: Any = None
+        self.snapshot = snapshot
         self.update(snapshot)
 
     def __repr__(self) -> str:
@@ -115,7 +121,14 @@ class Instance:
         return f"<Instance {self.key} {state} active={self.active} ewma={self.ewma:.4f} weight={self.weight:g}>"
 
     def update(self, snapshot: InstanceSnapshot) -> None:
-        """Take what the controller says about this instance now; counters stay."""
+        """Take what the controller says about this instance now; counters stay.
+
+        One that was out and is healthy again starts afresh: what was learnt while it failed says nothing about it now.
+        """
+        if snapshot.state is InstanceState.HEALTHY and self.snapshot.state in _OUT:
+            self.consecutive_errors = 0
+            self.refused_at = 0.0
+            self.ewma = 0.0
         self.snapshot = snapshot
         self.weight = max(snapshot.weight, _MIN_WEIGHT)
         self.region = snapshot.region

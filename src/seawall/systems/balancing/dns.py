@@ -97,7 +97,8 @@ class NameWatch:
             async with self._slots:
                 lookup = _on_thread(self._resolve, name)
                 try:
-                    addresses = _in_order(await asyncio.wait_for(asyncio.shield(lookup), _TIME_LIMIT))
+                    async with asyncio.timeout(_TIME_LIMIT):  # 3.11's wait_for can swallow a cancellation
+                        addresses = _in_order(await asyncio.shield(lookup))
                 except TimeoutError:
                     self._failed(name, f"no answer within {_TIME_LIMIT:g} s")
                 except (OSError, ValueError) as error:
@@ -123,8 +124,8 @@ class NameWatch:
 
     def _failed(self, name: str, reason: str) -> None:
         if name not in self._failures:
-            kept = self._answers.get(name)
-            _log.warning("name %s is not resolved: %s; %s", name, reason, "keeping the last answer" if kept else "none")
+            kept = "its last answer is kept" if name in self._answers else "there is no earlier answer"
+            _log.warning("name %s is not resolved: %s; %s", name, reason, kept)
         self._failures[name] = reason
         self._news.set()
 

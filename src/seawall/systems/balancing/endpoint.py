@@ -1,5 +1,6 @@
 """Where an instance's url leads: scheme, host, port or socket path."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -33,14 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, url: str) -> "Endpoint":
         """Read `http://host[:port]`, `https://host[:port]` or `unix:/path`; raise `InvalidError` for anything else."""
-        try:
-            text = check_upstream_url(url)
-        except ValueError as error:
-            raise InvalidError(f"instance url {url[:200]!r} is not accepted", hint=f"give {error}") from error
-        if text.startswith("unix:"):
-            return cls(text, "unix", path=text.removeprefix("unix:"))
-        parts = urlsplit(text)
-        return cls(text, parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+        return _parse(url)
 
     @property
     def authority(self) -> str:
@@ -53,10 +47,25 @@ class Endpoint(msgspec.Struct, frozen=True):
     @property
     def is_name(self) -> bool:
         """Return whether the host must be resolved before one can connect."""
-        if self.scheme == "unix":
-            return False
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return True
-        return False
+        return self.scheme != "unix" and _is_name(self.host)
+
+
+@lru_cache(maxsize=32_768)  # a pool of 10,000 is gone through at every change of its membership
+def _parse(url: str) -> Endpoint:
+    try:
+        text = check_upstream_url(url)
+    except ValueError as error:
+        raise InvalidError(f"instance url {url[:200]!r} is not accepted", hint=f"give {error}") from error
+    if text.startswith("unix:"):
+        return Endpoint(text, "unix", path=text.removeprefix("unix:"))
+    parts = urlsplit(text)
+    return Endpoint(text, parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+@lru_cache(maxsize=32_768)
+def _is_name(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False

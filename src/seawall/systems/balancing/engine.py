@@ -4,6 +4,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import exp
+from operator import attrgetter
 
 from seawall.core.instruments import DURATION_BUCKETS
 from seawall.core.request import Request
@@ -33,10 +34,15 @@ __all__ = ["BalancingEngine"]
 
 _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
+_CONNECT_FAILED = Outcome.CONNECT_FAILED
+_REFUSAL_PAUSE = 0.25
+"""Seconds between trials of an instance that refuses connections."""
+_MAX_DETOURS = 8
+_refused_at = attrgetter("refused_at")
 _INDEX = {outcome: index for index, outcome in enumerate(Outcome)}
 _CANCELLED_INDEX = _INDEX[_CANCELLED]
 _FAILED_AT_ONCE = 0.001
-"""Estimate in seconds for an instance that only ever failed, in no time: 0 would make it the first choice."""
+"""Least estimate in seconds after a failure: an instance that fails in no time must not look like the fastest."""
 _MAX_RETIRED = 4096
 """Rows of instances that left, kept so that their counters go on where they were if they come back."""
 
@@ -151,13 +157,36 @@ class BalancingEngine:
                 return bound
         if pool.candidates:
             instance = pool.strategy.pick(pool, request, tried)
-            if tried and instance is not None:
-                instance.counts[RETRIES] += 1
-                instance.dirty = True
+            if instance is not None:
+                if instance.refused_at:
+                    instance = self._around_refusal(pool, request, tried, instance)
+                if tried:
+                    instance.counts[RETRIES] += 1
+                    instance.dirty = True
             return instance
         pool.no_instance += 1
         pool.dirty = True
         return None
+
+    def _around_refusal(self, pool: Pool, request: Request, tried: Sequence[Instance], refusing: Instance) -> Instance:
+        """Return another instance than one that refuses connections, except for one trial now and then.
+
+        A refused connection is certain and known here first: waiting for the controller's verdict would spend the retry
+        budget on an instance that is gone.
+        """
+        now = self._clock()
+        if now - refusing.refused_at >= _REFUSAL_PAUSE:
+            refusing.refused_at = now  # this request is the trial; those after it wait for its outcome
+            return refusing
+        avoided = [*tried, refusing]
+        for _ in range(_MAX_DETOURS):
+            other = pool.strategy.pick(pool, request, avoided)
+            if other is None:
+                break
+            if not other.refused_at:
+                return other
+            avoided.append(other)
+        return min(avoided[len(tried) :], key=_refused_at)  # all refuse: each gets its turn
 
     def start(self, instance: Instance) -> None:
         """Count an attempt as in flight; every start is followed by exactly one finish."""
@@ -186,6 +215,7 @@ class BalancingEngine:
                 counts[CLIENT_ERRORS] += 1
             if instance.consecutive_errors:
                 instance.consecutive_errors = 0
+                instance.refused_at = 0.0
                 instance.weigh()
             now = self._clock()
             if seconds >= ewma:
@@ -193,21 +223,25 @@ class BalancingEngine:
             else:
                 instance.ewma = seconds + (ewma - seconds) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
             instance.stamp = now
+        elif outcome is _CANCELLED:
+            counts[_CANCELLED_INDEX] += 1
+            self._raise_estimate(instance, seconds)
+            return
         else:
-            index = _INDEX[outcome]
-            counts[index] += 1
-            # A failure, or a client that gave up, bounds the latency from below: it may raise the estimate only.
-            if seconds > ewma:
-                instance.ewma = seconds
-                instance.stamp = self._clock()
-            if index == _CANCELLED_INDEX:
-                return
+            counts[_INDEX[outcome]] += 1
             instance.consecutive_errors += 1
+            if outcome is _CONNECT_FAILED:
+                instance.refused_at = self._clock()
             instance.weigh()
-            if not instance.ewma:
-                instance.ewma = _FAILED_AT_ONCE
+            self._raise_estimate(instance, max(seconds, _FAILED_AT_ONCE))
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+
+    def _raise_estimate(self, instance: Instance, seconds: float) -> None:
+        # A failure, or a client that gave up, bounds the latency from below: it may raise the estimate, never lower it.
+        if seconds > instance.ewma:
+            instance.ewma = seconds
+            instance.stamp = self._clock()
 
     def may_retry(self, pool: Pool) -> bool:
         """Take one retry from the pool's budget; count it as sent or as refused."""

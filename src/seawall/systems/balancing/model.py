@@ -22,6 +22,8 @@ __all__ = [
 
 
 class StrategyName(StrEnum):
+    """How an instance is chosen; the names are part of the configuration."""
+
     ROUND_ROBIN = "round-robin"
     LEAST_CONNECTIONS = "least-connections"
     WEIGHTED = "weighted"
@@ -113,7 +115,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """For geographic: header that carries the client's region name or `latitude,longitude`."""
     geoip_database: str = ""
     """For geographic: path of a MaxMind database; empty when there is none."""
-    regions: dict[str, tuple[float, float]] = {}
+    regions: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
     """Region names to (latitude, longitude) in degrees."""
     probe_path: str = ""
     """For adaptive: path that answers with requests in flight and latency; empty turns probes off."""
@@ -135,8 +137,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Retries on another instance after the first attempt."""
     retry_budget: float = 0.2
     """Retries as a share of requests, over 10 s."""
-    retry_floor: int = 3
-    """Retries per second that are always allowed, so that a quiet pool can retry at all."""
+    retry_floor: int = 10
+    """Retries per second that are always allowed, saved up for 10 s, so that a quiet pool can retry at all."""
     replay_limit: int = 65_536
     """Bytes of request body kept for a retry; a larger body is not retried."""
     preserve_host: bool = True
@@ -162,7 +164,7 @@ class RouteSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     path_prefix: str = "/"
     methods: tuple[str, ...] = ()
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class BalancingSnapshot(Snapshot, frozen=True, kw_only=True):
@@ -179,7 +181,8 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
         active: requests in flight now.
         ewma: peak-EWMA of the round-trip time in seconds; 0 when never measured.
         consecutive_errors: gateway errors since the last success.
-        counts: cumulative row: one int per `Outcome` in its order of declaration, then 4xx responses, then retries sent here.
+        counts: cumulative row: one int per `Outcome` in its order of declaration, then 4xx responses, then retries sent
+            here.
         buckets: cumulative observations per `DURATION_BUCKETS` bound, then the infinite bucket.
         duration_us: cumulative sum of durations in microseconds.
         load: newest reported load (ORCA application utilisation, 0..1 and above), negative when none.
@@ -195,18 +198,25 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PoolReport(msgspec.Struct, frozen=True, array_like=True):
-    """One worker's view of one pool, cumulative: requests, retries, retries refused by the budget, times without any instance."""
+    """One worker's view of one pool; every count is cumulative since the worker started.
+
+    Attributes:
+        requests: requests routed to the pool.
+        retries: attempts after the first.
+        retries_refused: retries that the budget did not allow.
+        no_instance: times that the pool had no usable instance.
+        responses: responses sent to clients by status class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    """
 
     requests: int
     retries: int
     retries_refused: int
     no_instance: int
     responses: tuple[int, ...]
-    """Responses sent to clients by status class: 1xx, 2xx, 3xx, 4xx, 5xx."""
 
 
 class BalancingReport(Report, frozen=True, kw_only=True):
     """What one worker saw; instances by `pool/instance id`, only those that changed unless asked for all."""
 
-    instances: dict[str, InstanceReport] = {}
-    pools: dict[str, PoolReport] = {}
+    instances: dict[str, InstanceReport] = msgspec.field(default_factory=dict)
+    pools: dict[str, PoolReport] = msgspec.field(default_factory=dict)

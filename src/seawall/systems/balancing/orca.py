@@ -52,10 +52,8 @@ def _read_text(body: bytes) -> dict[str, float]:
 
 def _read_json(body: bytes) -> dict[str, float]:
     try:
-        fields = msgspec.json.decode(body)
+        fields = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, RecursionError):
-        return {}
-    if not isinstance(fields, dict):
         return {}
     return {
         _CAMEL.get(name, name): float(number)

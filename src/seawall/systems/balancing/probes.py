@@ -52,6 +52,7 @@ class ProbePool:
         "_credit",
         "_drop_oldest",
         "_history",
+        "_members",
         "_random",
         "_sorted",
         "_targets",
@@ -63,6 +64,7 @@ class ProbePool:
         self._clock = clock
         self._random = rng.random
         self._targets: list[Instance] = []
+        self._members: set[Instance] = set()
         self._answers: list[_Answer] = []  # oldest first
         self._by_instance: dict[Instance, _Answer] = {}
         self._history: deque[float] = deque()
@@ -75,8 +77,8 @@ class ProbePool:
     def prepare(self, candidates: Sequence[Instance], probe_rate: float) -> None:
         """Probe these from now on; answers of others are dropped."""
         self._targets = list(candidates)
-        keep = set(candidates)
-        self._answers = [answer for answer in self._answers if answer.instance in keep]
+        self._members = set(candidates)
+        self._answers = [answer for answer in self._answers if answer.instance in self._members]
         self._by_instance = {answer.instance: answer for answer in self._answers}
         self._uses = _reuse_budget(len(candidates), probe_rate)
 
@@ -101,8 +103,8 @@ class ProbePool:
         return targets[:count]
 
     def add(self, instance: Instance, in_flight: int, latency: float) -> None:
-        """Take an answer; a newer one of the same instance replaces the older."""
-        if in_flight < 0 or not 0.0 <= latency < math.inf:
+        """Take an answer; a newer one of the same instance replaces the older. Nonsense and strangers are dropped."""
+        if instance not in self._members or in_flight < 0 or not 0.0 <= latency < math.inf:
             return
         answer = self._by_instance.get(instance)
         if answer is not None:
@@ -113,7 +115,8 @@ class ProbePool:
             answer = _Answer(instance)
             self._by_instance[instance] = answer
         answer.at = self._clock()
-        answer.in_flight = in_flight * instance.handicap
+        # The request to come is counted in, so that a handicap weighs on an idle instance too.
+        answer.in_flight = (in_flight + 1) * instance.handicap
         answer.latency = latency * instance.handicap
         answer.uses = self._uses
         self._answers.append(answer)

@@ -19,7 +19,7 @@ _HASH_BYTES = 5
 
 
 def ring_position(key: bytes) -> int:
-    """Return where a key lies on the ring, the same in every process (BLAKE2b: even, and not open to easy collisions)."""
+    """Return where a key lies on the ring: BLAKE2b, the same in every process and not open to easy collisions."""
     return int.from_bytes(blake2b(key, digest_size=_HASH_BYTES).digest()) << _SLOT_BITS
 
 

@@ -173,8 +173,8 @@ class RetrySettings(Section):
     attempts: Integer = setting(2, "Retries after the first attempt; 0 for none.", unit="attempts", ge=0, le=10)
     budget: Share = setting(0.2, "Retries as a share of requests over 10 s, 0 to 1.", unit="share")
     floor_per_second: Integer = setting(
-        3,
-        "Retries that are always allowed, so that a quiet pool can retry.",
+        10,
+        "Retries that are always allowed, saved up for 10 s, so that a quiet pool can retry.",
         unit="retries per second",
         ge=0,
         le=100_000,

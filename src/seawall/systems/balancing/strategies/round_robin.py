@@ -12,6 +12,7 @@ __all__ = ["RoundRobin", "integer_weights", "smooth_schedule"]
 _MAX_TURNS = 8192
 _TURNS_PER_INSTANCE = 32
 _MAX_DENOMINATOR = 100
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def integer_weights(weights: Sequence[float], limit: int) -> list[int]:
@@ -30,10 +31,13 @@ def integer_weights(weights: Sequence[float], limit: int) -> list[int]:
 def smooth_schedule(turns: Sequence[int]) -> list[int]:
     """Return indices such that index i appears `turns[i]` times, spread as evenly as its share allows.
 
-    The k-th turn of an instance with t turns is due at (k + 1/2) / t of the cycle; sorting by due time gives the same
-    interleaving as nginx's smooth weighted round-robin, in O(T log T) once instead of O(n) per pick.
+    The k-th turn of an instance with t turns is due at (k + phase) / t of the cycle, so that up to any place in it
+    everyone has had his share to within one turn. Phases are multiples of the golden ratio, which keeps those of equal
+    weight apart. The result is as smooth as nginx's algorithm, in O(T log T) once instead of O(n) per pick.
     """
-    due = sorted(((k + 0.5) / count, index) for index, count in enumerate(turns) for k in range(count))
+    due = sorted(
+        ((k + index * _GOLDEN % 1.0) / count, index) for index, count in enumerate(turns) for k in range(count)
+    )
     return [index for _, index in due]
 
 

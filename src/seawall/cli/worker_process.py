@@ -1,0 +1,105 @@
+"""A worker process: the data plane, fed by the channel; it begins to listen when it knows what to do with a request."""
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Iterable
+
+import msgspec
+import uvloop
+
+from seawall.config.gateway import GatewaySettings
+from seawall.control.channel import ChannelClient
+from seawall.control.child import ChildDescriptors
+from seawall.control.lastknown import LastKnownSnapshots
+from seawall.control.messages import GATEWAY
+from seawall.control.runtime import Launch, RuntimeDirectory
+from seawall.control.signals import say_ready, stop_requested
+from seawall.control.systems import SYSTEMS
+from seawall.core.clock import SystemClock
+from seawall.core.snapshot import Report
+from seawall.gateway.worker import Worker
+
+__all__ = ["Intake", "run_worker"]
+
+_log = logging.getLogger("seawall.serve")
+
+_FRESH_WAIT = 0.5
+"""Seconds that a worker waits for the control process before it begins with the last known snapshots on disk."""
+
+
+def run_worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, name: str) -> None:
+    """Run a worker process to its end."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_worker(runtime, launch, descriptors, name))
+
+
+async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, name: str) -> None:
+    stop = stop_requested(lifeline=descriptors.lifeline)
+    intake = Intake()
+    channel = ChannelClient(runtime.channel, name, intake.take, intake.collect, report_interval=launch.report_interval)
+    await channel.start()
+    try:
+        if not await _either(intake.complete, stop, within=_FRESH_WAIT):
+            for system, payload in LastKnownSnapshots(runtime.snapshots).read(intake.missing()).items():
+                _log.warning("the control process is away: beginning with the last known snapshot of %s", system)
+                intake.take(system, payload)
+            await _either(intake.complete, stop)
+        if intake.worker is None:
+            return
+        try:
+            await intake.worker.start([socket.socket(fileno=descriptors.listener)])
+            say_ready(descriptors.status)
+            await stop.wait()
+            _log.info("draining, for at most %g s", launch.drain_timeout)
+            await intake.worker.drain(launch.drain_timeout)
+        finally:
+            await intake.worker.close()
+    finally:
+        await channel.close()
+
+
+class Intake:
+    """Gather the first snapshot of every system, make the worker from them, then pass on whatever is newer.
+
+    Attributes:
+        worker: None until every first snapshot is there.
+        complete: set when it is.
+    """
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.complete = asyncio.Event()
+        self._first: dict[str, bytes] = {}
+
+    def missing(self) -> list[str]:
+        """Return the names of what has not arrived yet."""
+        return [name for name in (GATEWAY, *(system.name for system in SYSTEMS)) if name not in self._first]
+
+    def take(self, system: str, payload: bytes) -> None:
+        """Take an encoded snapshot; raise `msgspec.MsgspecError` when it is none."""
+        if self.worker is not None:
+            self.worker.apply(system, payload)
+            return
+        self._first[system] = payload
+        if not self.missing():
+            settings = GatewaySettings.model_validate(msgspec.msgpack.decode(self._first[GATEWAY]))
+            # Which instance is picked needs no secrecy.
+            self.worker = Worker(settings, SYSTEMS, SystemClock(), random.Random())  # noqa: S311
+            for name, first in self._first.items():
+                self.worker.apply(name, first)
+            self.complete.set()
+
+    def collect(self, *, full: bool) -> Iterable[tuple[str, Report]]:
+        """Return what the worker has to report; nothing while there is none."""
+        return self.worker.collect(full=full) if self.worker is not None else ()
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event, *, within: float | None = None) -> bool:
+    """Wait until one of two events is set; return False when neither is after `within` seconds."""
+    waits = [asyncio.create_task(event.wait()) for event in (first, second)]
+    done, left = await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    return bool(done)
