@@ -100,10 +100,10 @@ def test_a_file_that_is_not_there(seawall) -> None:
 
 
 def test_warnings_go_to_standard_error(seawall, monkeypatch) -> None:
-    monkeypatch.setenv("RATE_LIMIT_BASE", "5")
+    monkeypatch.setenv("GRAPHQL_MAX_DEPTH", "5")
     done = seawall("config", "check")
     assert done.code == 0
-    assert done.err == "warning: environment RATE_LIMIT_BASE: this version does not use it yet; it changes nothing\n"
+    assert done.err == "warning: environment GRAPHQL_MAX_DEPTH: this version does not use it yet; it changes nothing\n"
 
 
 def test_show_tells_origins_and_hides_secrets(seawall, monkeypatch) -> None:
