@@ -83,6 +83,7 @@ class BalancingEngine:
         self._router = Router((), {})
         self._leaving: list[Instance] = []
         self._retired: dict[str, Row] = {}
+        self._revived: dict[str, None] = {}
         self._retired_pools: dict[str, Pool] = {}
         self._lookups: dict[str, LocationLookup] = {}
 
@@ -105,6 +106,7 @@ class BalancingEngine:
         router = Router(snapshot.routes, pools)
         lookups = {path: self._lookup(path) for path in {pool.geoip_database for pool in snapshot.pools}}
         removed: list[Instance] = []
+        retired = set(self._retired)
         for pool_snapshot in snapshot.pools:
             tools = self._tools._replace(locate=lookups[pool_snapshot.geoip_database])
             _update_pool(pools[pool_snapshot.name], pool_snapshot, tools, self._retired, removed)
@@ -116,6 +118,10 @@ class BalancingEngine:
                 self._retired_pools[name] = pool
         for name in pools:
             self._retired_pools.pop(name, None)
+        for key in retired - self._retired.keys():
+            name, _, instance_id = key.partition("/")
+            pools[name].by_id[instance_id].dirty = True  # the next report tells the counts it came back with
+            self._revived[key] = None
         self.pools = pools
         self._router = router
         self.version = snapshot.version
@@ -306,7 +312,8 @@ class BalancingEngine:
                     instance.dirty = False
         if not instances and not pools and not full:
             return None
-        return BalancingReport(instances=instances, pools=pools)
+        revived, self._revived = tuple(self._revived), {}
+        return BalancingReport(instances=instances, pools=pools, full=full, revived=revived)
 
 
 def _update_pool(

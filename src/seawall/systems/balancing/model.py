@@ -216,7 +216,16 @@ class PoolReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BalancingReport(Report, frozen=True, kw_only=True):
-    """What one worker saw; instances by `pool/instance id`, only those that changed unless asked for all."""
+    """What one worker saw.
+
+    Attributes:
+        instances: by `pool/instance id`, only those that changed unless `full`.
+        pools: by name, in the same way.
+        full: everything is here, as at the beginning of a connection.
+        revived: keys of instances that came back since the last report with the counts of their earlier lives.
+    """
 
     instances: dict[str, InstanceReport] = msgspec.field(default_factory=dict)
     pools: dict[str, PoolReport] = msgspec.field(default_factory=dict)
+    full: bool = False
+    revived: tuple[str, ...] = ()
