@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from seawall.admin.listener import Listener
 from seawall.admin.server import AdminServer
 from seawall.config.loader import Loaded, load
 from seawall.control.channel_server import ChannelServer
@@ -24,7 +25,7 @@ from seawall.control.tree import Settings
 from seawall.core.clock import SystemClock
 from seawall.core.errors import SeawallError
 
-__all__ = ["admin_api", "control_plane", "reloader", "run_control"]
+__all__ = ["admin_api", "admin_socket", "control_plane", "reloader", "run_control"]
 
 
 def run_control(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, admin: str) -> None:
@@ -49,13 +50,14 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
     file = None if launch.config is None else Path(launch.config)
     loaded = load(Settings, file=file, environ=os.environ, overrides=launch.overrides)
     kept = LastKnownSnapshots(runtime.snapshots)
-    async with control_plane(loaded, kept=[kept]) as plane:
+    # The socket comes first: a worker listens as soon as it has a snapshot, and must not when the start fails here.
+    async with admin_socket(loaded.settings, admin) as listener, control_plane(loaded, kept=[kept]) as plane:
         stop = stop_requested(lifeline=descriptors.lifeline, on_hangup=reloader(plane))
         channel = ChannelServer(runtime.channel, plane)
         plane.subscribe(channel.announce)
         await channel.start()
         try:
-            async with admin_api(plane, loaded.settings, admin) as address:
+            async with admin_api(plane, loaded.settings, listener) as address:
                 say_ready(descriptors.status, address)
                 await stop.wait()
         finally:
@@ -84,12 +86,33 @@ async def control_plane(
 
 
 @contextlib.asynccontextmanager
-async def admin_api(plane: ControlPlane, settings: Settings, listen: str) -> AsyncIterator[str]:
-    """Run the admin API; `listen` overrides where, so that a restarted control process keeps the port it was given."""
+async def admin_socket(settings: Settings, listen: str = "") -> AsyncIterator[Listener | None]:
+    """Take the admin API's address, None where it is off; to be done before anything starts that others can see.
+
+    Args:
+        settings: what says where.
+        listen: another place than `admin.listen`, so that a restarted control process keeps the port it was given.
+
+    Raises:
+        SeawallError: the address is taken, not permitted, or not one of this machine.
+    """
     if not settings.admin.enabled:
+        yield None
+        return
+    listener = await Listener.open(listen or settings.admin.listen)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextlib.asynccontextmanager
+async def admin_api(plane: ControlPlane, settings: Settings, listener: Listener | None) -> AsyncIterator[str]:
+    """Run the admin API on what `admin_socket` took, and yield its address; empty where it is off."""
+    if listener is None:
         yield ""
         return
-    server = AdminServer(plane, settings.admin.model_copy(update={"listen": listen} if listen else {}))
+    server = AdminServer(plane, settings.admin.model_copy(update={"listen": listener.address}), listener=listener)
     await server.start()
     try:
         yield server.address
