@@ -22,7 +22,6 @@ from seawall.systems.balancing.membership import TlsContexts, check_plans, membe
 from seawall.systems.balancing.model import (
     BalancingReport,
     BalancingSnapshot,
-    InstanceState,
     PoolSnapshot,
     RouteSnapshot,
     StrategyName,
@@ -30,7 +29,7 @@ from seawall.systems.balancing.model import (
 from seawall.systems.balancing.operations import Operations
 from seawall.systems.balancing.outliers import Ejected, OutlierChange
 from seawall.systems.balancing.plan import PoolPlan, plan_pools, plan_routes
-from seawall.systems.balancing.registry import Registration, Registry
+from seawall.systems.balancing.registry import Registration, Registry, resumed
 from seawall.systems.balancing.settings import BalancingSettings
 from seawall.systems.balancing.status import LoadBalancerStatus, PoolStatus, instance_status, pool_status
 
@@ -93,22 +92,12 @@ class BalancingController:
         self._resumed = snapshot
         answers: dict[str, set[str]] = {}
         for pool in snapshot.pools:
-            settings = self._settings.pools.get(pool.name)
-            expanded = {Endpoint.parse(url).host for url in settings.dns} if settings is not None else set()
             for instance in pool.instances:
-                host = Endpoint.parse(instance.url).host
                 if instance.addresses:
-                    answers.setdefault(host, set()).update(instance.addresses)
-                if host in expanded and instance.id.startswith(f"{host}@"):
-                    continue  # it comes back through its name
-                record = Registration(
-                    url=instance.url,
-                    weight=instance.weight,
-                    region=instance.region,
-                    location=instance.location,
-                    draining=instance.state is InstanceState.DRAINING,
-                )
-                self._registry.resume(pool.name, instance.id, record)
+                    answers.setdefault(Endpoint.parse(instance.url).host, set()).update(instance.addresses)
+                record = resumed(instance, self._clock.wall())
+                if record is not None:
+                    self._registry.resume(pool.name, instance.id, record)
         for name, addresses in answers.items():
             self._names.seed(name, addresses)
 

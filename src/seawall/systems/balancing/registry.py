@@ -12,8 +12,9 @@ from seawall.core.errors import ConflictError, StateError
 from seawall.state.scripts import compare_and_set, put_if_absent
 from seawall.state.store import StateStore
 from seawall.systems.balancing.members import Member, Override, Source
+from seawall.systems.balancing.model import InstanceSnapshot, InstanceState
 
-__all__ = ["Registration", "Registry"]
+__all__ = ["Registration", "Registry", "resumed"]
 
 _log = logging.getLogger("seawall.balancing.registry")
 
@@ -55,7 +56,34 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
             region=self.region,
             location=self.location,
             draining=self.draining or self.leaving,
+            leaving=self.leaving,
+            expires_at=self.expires_at,
         )
+
+
+def resumed(instance: InstanceSnapshot, now: float) -> Registration | Override | None:
+    """Return what the store said about an instance, as far as the last known snapshot tells; None for nothing.
+
+    Only a registration brings an instance back: one of the file or of DNS returns through these, or is gone.
+
+    Args:
+        instance: as it was published last.
+        now: seconds since the Unix epoch.
+    """
+    draining = instance.state is InstanceState.DRAINING
+    if instance.source != Source.REGISTRY:
+        return Override(draining=True) if draining else None
+    if instance.leaves_at is not None and instance.leaves_at <= now:
+        return None
+    return Registration(
+        url=instance.url,
+        weight=instance.weight,
+        region=instance.region,
+        location=instance.location,
+        draining=draining and instance.leaves_at is None,
+        leaving=instance.leaves_at is not None,
+        expires_at=instance.leaves_at,
+    )
 
 
 _Key = tuple[str, str]
@@ -101,14 +129,12 @@ class Registry:
         """Return what operators changed about instances of the file and of DNS."""
         return {key[1]: record for key, record in self._overrides.items() if key[0] == pool}
 
-    def resume(self, pool: str, instance_id: str, record: Registration) -> None:
-        """Take the last known state of an instance while the store cannot be read.
-
-        Whether it was registered is not known: one of the file with the same id counts before it, drained as it was.
-        """
-        self._registrations[pool, instance_id] = record
-        if record.draining:
-            self._overrides[pool, instance_id] = Override(draining=True)
+    def resume(self, pool: str, instance_id: str, record: Registration | Override) -> None:
+        """Take the last known state of an instance while the store cannot be read."""
+        if isinstance(record, Registration):
+            self._registrations[pool, instance_id] = record
+        else:
+            self._overrides[pool, instance_id] = record
 
     async def load(self) -> None:
         """Read everything; raise `StateUnavailableError` when the store cannot be reached, and change nothing then."""

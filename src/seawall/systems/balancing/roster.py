@@ -255,6 +255,8 @@ class Roster:
                 region=instance.member.region,
                 location=instance.member.location,
                 state=self.state(instance_id),
+                source=instance.member.source.value,
+                leaves_at=instance.member.expires_at if instance.member.leaving else None,
             )
             for instance_id, instance in self._instances.items()
         )
