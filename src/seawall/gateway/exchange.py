@@ -102,6 +102,7 @@ class Exchange:
         "_out",
         "_pool",
         "_runtime",
+        "_throttled",
         "_total_deadline",
         "_touched",
         "_tried",
@@ -138,6 +139,8 @@ class Exchange:
         self._bodiless = False
         self._chunked_out = False
         self._client_paused = False
+        self._throttled = False
+        """Whether the client ever held the response up: from then on time says nothing about the instance."""
         self._touched = False
         self._deadline = 0.0
         self._total_deadline = 0.0
@@ -193,7 +196,7 @@ class Exchange:
 
     def on_client_paused(self) -> None:
         """The client does not take more of the response for now."""
-        self._client_paused = True
+        self._client_paused = self._throttled = True
         self._touched = True
         if self._connection is not None:
             self._connection.transport.pause_reading()
@@ -433,11 +436,13 @@ class Exchange:
         instance = self._instance
         assert connection is not None and instance is not None
         self._instance = None
+        latency = self._head_seconds
         self._runtime.balancing.finish(
             instance,
-            self._head_seconds,
+            latency if self._throttled else _monotonic() - self._attempt_started,
             _SUCCESS if self.status < 500 else _SERVER_ERROR,
             self.status,
+            latency=latency,
         )
         if self._client_paused:
             connection.transport.resume_reading()
@@ -499,8 +504,15 @@ class Exchange:
 
     def _settle(self, outcome: Outcome) -> None:
         instance, self._instance = self._instance, None
-        if instance is not None:
-            self._runtime.balancing.finish(instance, _monotonic() - self._attempt_started, outcome)
+        if instance is None:
+            return
+        seconds = _monotonic() - self._attempt_started
+        if not self.status:
+            self._runtime.balancing.finish(instance, seconds, outcome)
+            return
+        # The head had come: how long its body went on before it broke off must not pass for latency.
+        latency = self._head_seconds
+        self._runtime.balancing.finish(instance, latency if self._throttled else seconds, outcome, latency=latency)
 
     def _drop_attempt(self, outcome: Outcome) -> None:
         connection, self._connection = self._connection, None

@@ -200,15 +200,21 @@ class BalancingEngine:
         instance.pool.active += 1
         instance.dirty = True
 
-    def finish(self, instance: Instance, seconds: float, outcome: Outcome, status: int = 0) -> None:
+    def finish(
+        self, instance: Instance, seconds: float, outcome: Outcome, status: int = 0, *, latency: float | None = None
+    ) -> None:
         """Count an attempt as ended.
 
         Args:
             instance: the one that `start` was called with.
-            seconds: from the start of the attempt to its end (or to the client's going away).
+            seconds: from the start of the attempt to its end (or to the client's going away); for the histogram.
             outcome: how it ended.
             status: the response's status, 0 when there was none.
+            latency: from the start to the response's head, for the estimate that strategies go by: a long body says
+                little about how busy an instance is. `seconds` when it is not known.
         """
+        if latency is None:
+            latency = seconds
         instance.active -= 1
         pool = instance.pool
         pool.active -= 1
@@ -224,14 +230,14 @@ class BalancingEngine:
                 instance.refused_at = 0.0
                 instance.weigh()
             now = self._clock()
-            if seconds >= ewma:
-                instance.ewma = seconds
+            if latency >= ewma:
+                instance.ewma = latency
             else:
-                instance.ewma = seconds + (ewma - seconds) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
+                instance.ewma = latency + (ewma - latency) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
             instance.stamp = now
         elif outcome is _CANCELLED:
             counts[_CANCELLED_INDEX] += 1
-            self._raise_estimate(instance, seconds)
+            self._raise_estimate(instance, latency)
             return
         else:
             counts[_INDEX[outcome]] += 1
@@ -239,7 +245,7 @@ class BalancingEngine:
             if outcome is _CONNECT_FAILED:
                 instance.refused_at = self._clock()
             instance.weigh()
-            self._raise_estimate(instance, max(seconds, _FAILED_AT_ONCE))
+            self._raise_estimate(instance, max(latency, _FAILED_AT_ONCE))
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
 
