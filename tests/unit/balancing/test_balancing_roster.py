@@ -200,11 +200,20 @@ def test_totals_add_up_over_workers_and_their_restarts():
     subject.on_report(("worker-0", 222), told(4), 2.0)
     assert subject.instance_total("p", "a")[0] == 19
     assert series(subject, "load_balancer_requests_total")["p", "a", "success"].value == 19
-    assert series(subject, "load_balancer_retries_total")["p",].value == 6
     assert series(subject, "load_balancer_no_instance_total")["p",].value == 9
     duration = series(subject, "load_balancer_request_duration_seconds")["p", "a"]
     assert duration.value == pytest.approx(19 * 0.02)
     assert sum(duration.counts) == 19
+
+
+def test_retries_are_counted_by_the_instance_they_were_sent_to():
+    subject = fleet("a", "b")
+    for worker, retries in ((WORKER, 3), (OTHER, 4)):
+        row = report_row(10)
+        row = msgspec.structs.replace(row, counts=(*row.counts[:-2], 9, retries))
+        subject.on_report(worker, BalancingReport(instances={"p/b": row}), 1.0)
+    values = {labels: sample.value for labels, sample in series(subject, "load_balancer_retries_total").items()}
+    assert values == {("p", "a"): 0, ("p", "b"): 7}
 
 
 def test_gauges_of_a_worker_go_with_it():

@@ -15,6 +15,7 @@ __all__ = ["Fleet"]
 
 _BUCKETS = len(DURATION_BUCKETS) + 1
 _COUNTS = len(OUTCOMES) + 2
+_RETRIES = _COUNTS - 1
 _POOL_COLUMNS = 4
 
 
@@ -112,6 +113,7 @@ class Fleet:
                 row = self.instance_total(pool, instance_id)
                 for index, outcome in enumerate(OUTCOMES):
                     yield Sample(instruments.REQUESTS, (*labels, outcome.value), row[index])
+                yield Sample(instruments.RETRIES, labels, row[_RETRIES])
                 buckets = row[_COUNTS : _COUNTS + _BUCKETS]
                 yield Sample(instruments.REQUEST_DURATION, labels, row[-1] / 1e6, buckets)
                 yield Sample(instruments.ACTIVE_REQUESTS, labels, sum(instance.active.values()))
@@ -126,8 +128,7 @@ class Fleet:
             states[roster.state(instance_id)] += 1
         for state, count in states.items():
             yield Sample(instruments.INSTANCES, (pool, state.value), count)
-        _, retries, refused, no_instance, *responses = self.pool_total(pool)
-        yield Sample(instruments.RETRIES, (pool,), retries)
+        _, _, refused, no_instance, *responses = self.pool_total(pool)
         yield Sample(instruments.RETRIES_REFUSED, (pool,), refused)
         yield Sample(instruments.NO_INSTANCE, (pool,), no_instance)
         for index, count in enumerate(responses, start=1):
