@@ -23,7 +23,8 @@ from seawall.control.storage import open_configured_store
 from seawall.control.systems import SYSTEMS
 from seawall.control.tree import Settings
 from seawall.core.clock import SystemClock
-from seawall.core.errors import SeawallError
+from seawall.core.errors import SeawallError, StateUnavailableError
+from seawall.state.sqlite_schema import StateFileError
 
 __all__ = ["admin_api", "admin_socket", "control_plane", "reloader", "run_control"]
 
@@ -70,13 +71,25 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
 async def control_plane(
     loaded: Loaded[Settings], *, kept: Sequence[LastKnownSnapshots] = ()
 ) -> AsyncIterator[ControlPlane]:
-    """Run the control plane over the configured store; `kept` as `ControlPlane` takes it."""
+    """Run the control plane over the configured store; `kept` as `ControlPlane` takes it.
+
+    Raises:
+        StateUnavailableError: the store is away and there is no snapshot to go on from; a `StateFileError` says what is
+            wrong with the file's place.
+        StateError: the store refuses its file.
+    """
     store = open_configured_store(loaded.settings.state)
     try:
         # Jitter and tie-breaks need no secrecy; what does draws from `secrets`.
         rng = random.Random()  # noqa: S311
         plane = ControlPlane(loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept)
-        await plane.start()
+        try:
+            await plane.start()
+        except StateUnavailableError as error:
+            # Nobody can "start" a file: what is wrong with its place says more than that the store is away.
+            if isinstance(error.__cause__, StateFileError):
+                raise error.__cause__ from None
+            raise
         try:
             yield plane
         finally:

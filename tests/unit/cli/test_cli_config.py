@@ -93,6 +93,23 @@ def test_a_short_admin_token_is_refused_before_anything_starts(seawall, monkeypa
     assert "short" not in done.err
 
 
+@pytest.mark.parametrize("flags", [(), ("--single-process",)], ids=["processes", "single process"])
+@pytest.mark.timeout(60)
+def test_a_state_file_that_cannot_be_written_is_told_as_such(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "blocker").touch()
+    path = tmp_path / "blocker" / "y.sqlite"
+    environ = {"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "seawall.cli", "serve", "--state", f"sqlite:///{path}", *flags]
+    command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot use the state file {path}: the path cannot be written (" in done.stderr
+    assert "set state.url (--state) to a path that is" in done.stderr
+    assert "is away" not in done.stderr
+    assert "start the store" not in done.stderr
+    assert "listening on" not in done.stderr
+
+
 def test_a_file_that_is_not_there(seawall) -> None:
     done = seawall("config", "check", "-c", "gone.toml")
     assert (done.code, done.out) == (2, "")
