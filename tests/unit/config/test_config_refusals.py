@@ -444,14 +444,13 @@ def test_every_mistake_is_found_at_once(refuse) -> None:
         ["seawall.toml:19", "balancing.pools.web.regions.eu[0]"],
         ["seawall.toml:27", "balancing.routes[1].pool"],
         ["seawall.toml:16", "balancing.pools.web.instances[3].url"],
-        ["seawall.toml:18", "balancing.pools.web.strategy"],
         ["seawall.toml:21", "balancing.pools.other.outliers.max_ejection_ms"],
         ["seawall.toml:25", "balancing.routes[0].pool"],
         ["seawall.toml:34", "balancing.routes[3]"],
         ["seawall.toml:6", "admin.listen"],
     ]
     assert "is also the url of balancing.pools.web.instances[2]" in lines[9]
-    assert "the same condition as balancing.routes[2]" in lines[13]
+    assert "the same condition as balancing.routes[2]" in lines[12]
 
 
 def test_the_error_counts_the_problems(load_text) -> None:

@@ -325,11 +325,14 @@ class BalancingSettings(Section):
     """
 
     strategy: StrategySetting = setting(
-        "round-robin", "How an instance is chosen in pools that do not say.", env="LB_STRATEGY"
+        "round-robin",
+        "How an instance is chosen in pools that do not say. From the environment it wins over what the file says of a "
+        "pool; from the command line (--strategy), over both.",
+        env="LB_STRATEGY",
     )
     health: HealthSettings = setting(
         HealthSettings(),
-        "Active health checks, where a pool does not say otherwise.",
+        "Active health checks, where a pool does not say otherwise in the same place or a stronger one.",
         env={"LB_HEALTH_CHECK_INTERVAL": "interval_ms"},
     )
     outliers: OutlierSettings = setting(OutlierSettings(), "Outlier ejection, where a pool does not say otherwise.")
