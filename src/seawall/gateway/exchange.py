@@ -7,7 +7,7 @@ import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from seawall.core.request import Header, Request
+from seawall.core.request import IDEMPOTENT_METHODS, Header, Request
 from seawall.gateway.forwarding import RequestFields, response_head
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead
 from seawall.gateway.problem import Problem, problem_response
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientLink", "Exchange", "Phase"]
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "QUERY"})
 _BUFFER_LIMIT = 65_536
 """Bytes of request body taken before an upstream connection exists; then the client is paused."""
 _MAX_FULL_QUEUES = 3
@@ -282,7 +281,7 @@ class Exchange:
             self._attempt_started = _monotonic()
             endpoint = instance.transport or runtime.endpoint(instance)
             if not self._fresh:
-                connection = endpoint.take(repeatable=self.request.method in _IDEMPOTENT)
+                connection = endpoint.take(repeatable=self.request.method in IDEMPOTENT_METHODS)
                 if connection is not None:
                     self.on_connected(connection)
                     return
@@ -340,7 +339,7 @@ class Exchange:
             if malformed
             else Problem(502, "upstream-reset", "the instance closed the connection before it had answered")
         )
-        repeatable = self._body is not None and self.request.method in _IDEMPOTENT and not self.status
+        repeatable = self._body is not None and self.request.method in IDEMPOTENT_METHODS and not self.status
         if repeatable and connection.reused and not connection.received and not self._fresh:
             # The instance closed an idle connection just as it was taken: no fault and no retry, if it happens once.
             self._fresh = True
