@@ -26,6 +26,7 @@ _RESCAN = 10.0
 """Seconds between full scans, in case a change notice was lost without anyone noticing."""
 _RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _ATTEMPTS = 16
+_CLOCKS_APART = 0.5
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,7 @@ class Registry:
         self._on_change = on_change
         self._registrations: dict[_Key, Registration] = {}
         self._overrides: dict[_Key, Override] = {}
+        self._expired: dict[str, set[str]] = {}
         self._touched: set[str] = set()
         self._loading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +130,10 @@ class Registry:
     def overrides(self, pool: str) -> dict[str, Override]:
         """Return what operators changed about instances of the file and of DNS."""
         return {key[1]: record for key, record in self._overrides.items() if key[0] == pool}
+
+    def take_expired(self, pool: str) -> set[str]:
+        """Return the ids whose registration ended for want of a heartbeat since the last call."""
+        return self._expired.pop(pool, set())
 
     def resume(self, pool: str, instance_id: str, record: Registration | Override) -> None:
         """Take the last known state of an instance while the store cannot be read."""
@@ -229,10 +235,17 @@ class Registry:
                 self.unreadable[key] = str(error)
         if after is None:
             records.pop(place, None)
+            if isinstance(before, Registration) and self._ran_out(before):
+                self._expired.setdefault(pool, set()).add(instance_id)
         else:
             records[place] = after
         if _without_time(before) != _without_time(after):
             self._on_change(pool)
+
+    def _ran_out(self, record: Registration) -> bool:
+        """Return whether a record that is gone ended by its time; the store's clock may differ from ours a little."""
+        ends = record.expires_at
+        return not record.leaving and ends is not None and self._clock.wall() >= ends - _CLOCKS_APART
 
     async def _follow(self) -> None:
         pause = _RETRY_FIRST
