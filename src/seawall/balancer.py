@@ -1,4 +1,4 @@
-"""The balancer inside an application: one thread-safe class, whole in one file, over the engine and its health checks."""
+"""The balancer inside an application: one thread-safe class, in one file, over the engine and its health checks."""
 
 import asyncio
 import os
