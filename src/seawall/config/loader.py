@@ -90,7 +90,8 @@ def load(root: type[S], *, file: Path | None, environ: Mapping[str, str], overri
             problems=tuple(problems),
         )
     origins = {key_path(leaf.path): _origin(settings, origin, leaf.path) for leaf in effective(settings)}
-    warnings = (*environment.warnings, *_exposed_secrets(settings, found, origins))
+    remarks = (_line(Problem(path, text, other=other), origin) for path, text, other in settings.remarks())
+    warnings = (*environment.warnings, *remarks, *_exposed_secrets(settings, found, origins))
     return Loaded(settings, origins, warnings, found, (file, dict(environ), overrides))
 
 

@@ -28,6 +28,7 @@ from seawall.config.section import (
     refusal,
     setting,
 )
+from seawall.config.shadowing import EarlierRoutes
 
 __all__ = [
     "MAX_INSTANCES",
@@ -377,6 +378,7 @@ class BalancingSettings(Section):
     def _route_findings(self) -> Iterator[Finding]:
         conditions: dict[Any, int] = {}
         names: dict[str, int] = {}
+        earlier = EarlierRoutes()
         for index, route in enumerate(self.routes):
             if route.pool not in self.pools:
                 known = ", ".join(self.pools) or "there is none"
@@ -387,6 +389,14 @@ class BalancingSettings(Section):
             if condition in conditions:
                 text = "the same condition as {other}, which always wins; remove or change one"
                 yield Finding(("routes", index), text, ("routes", conditions[condition]))
+            elif (winner := earlier.covering(route)) is not None:
+                first = self.routes[winner].name
+                text = (
+                    f'"{route.name}" never matches, since {{other}} ("{first}") comes first and takes all that it would'
+                )
+                text += "; move it up or remove it"
+                yield Finding(("routes", index), text, ("routes", winner))
+            earlier.add(index, route)
             if route.name in names:
                 text = f'"{route.name}" is also the name of {{other}}; names are unique'
                 yield Finding(("routes", index, "name"), text, ("routes", names[route.name]))
