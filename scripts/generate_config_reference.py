@@ -19,8 +19,9 @@ INTRODUCTION = """\
 <!-- Written by scripts/generate_config_reference.py from the settings; change them there. -->
 
 Settings come from the command line, then from the environment, then from a file, then from defaults: the first that
-gives a value wins, key by key. The file is the one that `-c` names, else `$SEAWALL_CONFIG`, else `./seawall.toml`;
-without any, defaults hold.
+gives a value wins, key by key. That holds for what pools inherit too: `LB_STRATEGY` wins over the `strategy` that the
+file gives a pool, and `--strategy` over both; within one place a pool's own value wins. The file is the one that `-c`
+names, else `$SEAWALL_CONFIG`, else `./seawall.toml`; without any, defaults hold.
 
 - `seawall config check` says OK or lists everything that is wrong, with file and line.
 - `seawall config show` prints each effective value with its origin; secrets are hidden.

@@ -249,7 +249,9 @@ class Upstream:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, *, path: str = "", ssl: Any = None, receive_buffer: int = 0) -> "Upstream":
+    async def start(
+        self, *, path: str = "", ssl: Any = None, receive_buffer: int = 0, at: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> "Upstream":
         if path:
             self._server = await asyncio.start_unix_server(self._serve, path)
             self.url = f"unix:{path}"
@@ -257,7 +259,7 @@ class Upstream:
             listener = socket.socket()
             if receive_buffer:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            listener.bind(("127.0.0.1", 0))
+            listener.bind(at)
             limit = receive_buffer or 2**20
             self._server = await asyncio.start_server(self._serve, sock=listener, ssl=ssl, limit=limit)
             self.port = self._server.sockets[0].getsockname()[1]
@@ -323,11 +325,13 @@ class Gateway:
     def instances(self) -> list[Instance]:
         return self.engine.pools["default"].instances
 
-    def apply(self, urls: list[str], **pool: Any) -> None:
-        """Publish a snapshot in which the pool has these instances, named a, b, c, ..."""
+    def apply(self, urls: list[str], *, addresses: tuple[str, ...] = (), **pool: Any) -> None:
+        """Publish a snapshot in which the pool has these instances, named a, b, c, ..., found at these addresses."""
         self.pool.update(pool)
         self.version += 1
-        instances = tuple(InstanceSnapshot(id="abcdefgh"[i], url=url) for i, url in enumerate(urls))
+        instances = tuple(
+            InstanceSnapshot(id="abcdefgh"[i], url=url, addresses=addresses) for i, url in enumerate(urls)
+        )
         snapshot = BalancingSnapshot(
             version=self.version,
             pools=(PoolSnapshot(name="default", instances=instances, **self.pool),),

@@ -1,4 +1,4 @@
-"""The balancer inside an application, whole in one file: engine, ejection and health checks in one thread-safe class."""
+"""The balancer inside an application: one thread-safe class, in one file, over the engine and its health checks."""
 
 import asyncio
 import os

@@ -110,6 +110,7 @@ def test_a_worker_that_does_not_end_is_killed(supervised):
     one.wait_ready()
     pid = one.pid("worker-0")
     assert one.end() == 1
+    assert "SIGTERM: draining 1 worker, for at most" in one.log
     assert "did not end in time" in one.log
     assert not runs(pid)
 

@@ -1,6 +1,7 @@
 """The admin API as one ASGI application over a control plane."""
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -119,7 +120,7 @@ def _add_refusals(app: FastAPI) -> None:
         return _from_http(app, request, error).response(request.state.request_id)
 
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _from_validation(error).response(request.state.request_id)
+        return _from_validation(request, error).response(request.state.request_id)
 
     app.exception_handler(ProblemError)(on_problem)
     app.exception_handler(SeawallError)(on_error)
@@ -140,22 +141,34 @@ def _from_http(app: FastAPI, request: Request, error: HTTPException) -> ProblemE
     return ProblemError(error.status_code, detail, headers=headers)
 
 
-def _from_validation(error: RequestValidationError) -> ProblemError:
+def _from_validation(request: Request, error: RequestValidationError) -> ProblemError:
     """Tell every finding; a body that is no JSON at all is a bad request."""
     findings = error.errors()
     if any(finding["type"] == "json_invalid" for finding in findings):
         reason = findings[0].get("ctx", {}).get("error", "")
         return ProblemError(400, f"The body is not JSON: {reason}.", code="malformed-json")
+    tagged = _is_tagged(request)
     return ProblemError(
         422,
         "The request is not acceptable; errors tells every finding.",
         errors=[
-            FieldProblem(pointer="".join(f"/{_escaped(str(part))}" for part in finding["loc"]), detail=finding["msg"])
+            FieldProblem(
+                pointer=_pointer(finding["loc"], tagged=tagged),
+                detail=str(finding["msg"]).removeprefix("Value error, "),  # pydantic's words about our own
+            )
             for finding in findings
         ],
     )
 
 
-def _escaped(part: str) -> str:
-    """Escape one part of a JSON pointer; RFC 6901 section 3."""
-    return part.replace("~", "~0").replace("/", "~1")
+def _pointer(place: Sequence[str | int], *, tagged: bool) -> str:
+    """Return a place as a JSON pointer (RFC 6901); in a tagged union pydantic names the member after `body`."""
+    parts = [str(part) for part in (place[0], *place[2 if tagged and place[0] == "body" else 1 :])]
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _is_tagged(request: Request) -> bool:
+    """Tell whether the body that the request's route takes is a union with a discriminator."""
+    route = request.scope.get("route")
+    body = route.body_field if isinstance(route, APIRoute) else None
+    return body is not None and bool(body.field_info.discriminator)

@@ -54,10 +54,11 @@ class Listener:
             ) from error
 
     def close(self) -> None:
-        """Free the address."""
+        """Free the address; twice is harmless."""
         self.socket.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+            self._path = None
 
 
 def _listen_tcp(family: socket.AddressFamily, target: tuple[object, ...]) -> socket.socket:

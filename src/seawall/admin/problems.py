@@ -62,12 +62,16 @@ class FieldProblem(BaseModel):
     """One finding about the request or the configuration."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"pointer": "/body/weight", "detail": "must be above 0"}]}
+        json_schema_extra={"examples": [{"pointer": "/body/weight", "detail": "Input should be greater than 0"}]}
     )
 
     pointer: Annotated[
-        str, Field(description="Where: a JSON pointer whose first part is body, query, path or header.")
-    ] = ""
+        str | None,
+        Field(
+            description="Where in the request: a JSON pointer whose first part is body, query, path or header and "
+            "whose rest leads through what was sent. Left out where the finding is not about the request."
+        ),
+    ] = None
     detail: Annotated[str, Field(description="What is wrong, for people.")]
 
 

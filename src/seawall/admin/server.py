@@ -41,20 +41,28 @@ class AdminServer:
         settings: where to listen; port 0 takes a free one, `unix:/path` a Unix socket for this user only.
         clock: the machine's unless given.
         out: where a first token is printed; standard error unless given.
+        listener: a socket that listens already, in place of `settings.listen`, so that a taken address is told before
+            the plane starts; it is closed by `stop`.
     """
 
     def __init__(
-        self, plane: ControlPlane, settings: AdminSettings, *, clock: Clock | None = None, out: TextIO | None = None
+        self,
+        plane: ControlPlane,
+        settings: AdminSettings,
+        *,
+        clock: Clock | None = None,
+        out: TextIO | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._plane = plane
         self._settings = settings
         self._clock = clock or SystemClock()
         self._out = out
-        self._listener: Listener | None = None
+        self._listener = listener
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._waiting_for_state: asyncio.Task[None] | None = None
-        self._address = settings.listen
+        self._address = settings.listen if listener is None else listener.address
 
     @property
     def address(self) -> str:
@@ -62,13 +70,14 @@ class AdminServer:
         return self._address
 
     async def start(self) -> None:
-        """Listen, see to a first token, and serve.
+        """Listen where that is not done yet, see to a first token, and serve.
 
         Raises:
             SeawallError: the address cannot be listened on.
         """
         app = create_app(self._plane, self._settings, clock=self._clock)
-        self._listener = await Listener.open(self._settings.listen)
+        if self._listener is None:
+            self._listener = await Listener.open(self._settings.listen)
         self._address = self._listener.address
         try:
             authenticator: Authenticator = app.state.authenticator

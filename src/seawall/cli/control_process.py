@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from seawall.admin.listener import Listener
 from seawall.admin.server import AdminServer
 from seawall.config.loader import Loaded, load
 from seawall.control.channel_server import ChannelServer
@@ -22,9 +23,10 @@ from seawall.control.storage import open_configured_store
 from seawall.control.systems import SYSTEMS
 from seawall.control.tree import Settings
 from seawall.core.clock import SystemClock
-from seawall.core.errors import SeawallError
+from seawall.core.errors import SeawallError, StateUnavailableError
+from seawall.state.sqlite_schema import StateFileError
 
-__all__ = ["admin_api", "control_plane", "reloader", "run_control"]
+__all__ = ["admin_api", "admin_socket", "control_plane", "reloader", "run_control"]
 
 
 def run_control(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, admin: str) -> None:
@@ -49,13 +51,14 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
     file = None if launch.config is None else Path(launch.config)
     loaded = load(Settings, file=file, environ=os.environ, overrides=launch.overrides)
     kept = LastKnownSnapshots(runtime.snapshots)
-    async with control_plane(loaded, kept=[kept]) as plane:
+    # The socket comes first: a worker listens as soon as it has a snapshot, and must not when the start fails here.
+    async with admin_socket(loaded.settings, admin) as listener, control_plane(loaded, kept=[kept]) as plane:
         stop = stop_requested(lifeline=descriptors.lifeline, on_hangup=reloader(plane))
         channel = ChannelServer(runtime.channel, plane)
         plane.subscribe(channel.announce)
         await channel.start()
         try:
-            async with admin_api(plane, loaded.settings, admin) as address:
+            async with admin_api(plane, loaded.settings, listener) as address:
                 say_ready(descriptors.status, address)
                 await stop.wait()
         finally:
@@ -68,13 +71,25 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
 async def control_plane(
     loaded: Loaded[Settings], *, kept: Sequence[LastKnownSnapshots] = ()
 ) -> AsyncIterator[ControlPlane]:
-    """Run the control plane over the configured store; `kept` as `ControlPlane` takes it."""
+    """Run the control plane over the configured store; `kept` as `ControlPlane` takes it.
+
+    Raises:
+        StateUnavailableError: the store is away and there is no snapshot to go on from; a `StateFileError` says what is
+            wrong with the file's place.
+        StateError: the store refuses its file.
+    """
     store = open_configured_store(loaded.settings.state)
     try:
         # Jitter and tie-breaks need no secrecy; what does draws from `secrets`.
         rng = random.Random()  # noqa: S311
         plane = ControlPlane(loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept)
-        await plane.start()
+        try:
+            await plane.start()
+        except StateUnavailableError as error:
+            # Nobody can "start" a file: what is wrong with its place says more than that the store is away.
+            if isinstance(error.__cause__, StateFileError):
+                raise error.__cause__ from None
+            raise
         try:
             yield plane
         finally:
@@ -84,12 +99,33 @@ async def control_plane(
 
 
 @contextlib.asynccontextmanager
-async def admin_api(plane: ControlPlane, settings: Settings, listen: str) -> AsyncIterator[str]:
-    """Run the admin API; `listen` overrides where, so that a restarted control process keeps the port it was given."""
+async def admin_socket(settings: Settings, listen: str = "") -> AsyncIterator[Listener | None]:
+    """Take the admin API's address, None where it is off; to be done before anything starts that others can see.
+
+    Args:
+        settings: what says where.
+        listen: another place than `admin.listen`, so that a restarted control process keeps the port it was given.
+
+    Raises:
+        SeawallError: the address is taken, not permitted, or not one of this machine.
+    """
     if not settings.admin.enabled:
+        yield None
+        return
+    listener = await Listener.open(listen or settings.admin.listen)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextlib.asynccontextmanager
+async def admin_api(plane: ControlPlane, settings: Settings, listener: Listener | None) -> AsyncIterator[str]:
+    """Run the admin API on what `admin_socket` took, and yield its address; empty where it is off."""
+    if listener is None:
         yield ""
         return
-    server = AdminServer(plane, settings.admin.model_copy(update={"listen": listen} if listen else {}))
+    server = AdminServer(plane, settings.admin.model_copy(update={"listen": listener.address}), listener=listener)
     await server.start()
     try:
         yield server.address

@@ -6,6 +6,7 @@ from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from seawall.core.errors import ConfigurationError, SeawallError
 
@@ -18,10 +19,22 @@ EXIT_ERROR = 1
 EXIT_CONFIGURATION = 2
 
 
+class _Verbs(TyperGroup):
+    """The verbs; an argument that one of them refuses is told without the words of the library that found it."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own context, of its own click
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 def build_app(verbs: Iterable[str] = VERBS) -> typer.Typer:
     """Return the command line with the given verbs; a verb's module is imported here and not before."""
     app = typer.Typer(
         name="seawall",
+        cls=_Verbs,
         help="Seawall: a production shield for HTTP services.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,

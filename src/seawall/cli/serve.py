@@ -36,7 +36,9 @@ def _serve(  # noqa: PLR0913 - one argument a flag
         str | None, typer.Option("--admin", metavar="ADDRESS", help="Where the admin API answers.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Worker processes; 0 starts one per core.")] = None,
-    strategy: Annotated[str | None, typer.Option("--strategy", help="How to choose among the instances.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="How to choose among the instances, in every pool.")
+    ] = None,
     state: Annotated[str | None, typer.Option("--state", metavar="URL", help="State store.")] = None,
     *,
     single_process: Annotated[

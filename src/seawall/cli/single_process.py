@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from seawall.cli.control_process import admin_api, control_plane, reloader
+from seawall.cli.control_process import admin_api, admin_socket, control_plane, reloader
 from seawall.cli.worker_process import Intake
 from seawall.config.loader import Loaded
 from seawall.control.channel_local import LocalChannel
@@ -39,7 +39,7 @@ async def _serve(loaded: Loaded[Settings], announce: Callable[[str], None]) -> N
     settings = loaded.settings
     listeners = Listeners(settings.gateway.listen, 1)
     try:
-        async with control_plane(loaded) as plane:
+        async with admin_socket(settings) as listener, control_plane(loaded) as plane:
             stop = stop_requested(on_hangup=reloader(plane))
             intake = Intake()
             interval = settings.control.report_interval_ms / 1000
@@ -51,7 +51,7 @@ async def _serve(loaded: Loaded[Settings], announce: Callable[[str], None]) -> N
                 raise RuntimeError("a complete intake has no worker")
             try:
                 await intake.worker.start([listeners.take(0)])
-                async with admin_api(plane, settings, "") as address:
+                async with admin_api(plane, settings, listener) as address:
                     announce(listening_line(listeners.url, address, 1))
                     await stop.wait()
                     _log.info("draining, for at most %g s", settings.gateway.drain_timeout_ms / 1000)

@@ -26,7 +26,9 @@ __all__ = ["Intake", "run_worker"]
 _log = logging.getLogger("seawall.serve")
 
 _FRESH_WAIT = 0.5
-"""Seconds that a worker waits for the control process before it begins with the last known snapshots on disk."""
+"""Seconds that a worker waits for a control process that once answered, before it begins with what is on disk."""
+_FIRST_WAIT = 10.0
+"""The same while the gateway starts: the control process begins together with the workers, which is no failure."""
 
 
 def run_worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, name: str) -> None:
@@ -41,11 +43,7 @@ async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildD
     channel = ChannelClient(runtime.channel, name, intake.take, intake.collect, report_interval=launch.report_interval)
     await channel.start()
     try:
-        if not await _either(intake.complete, stop, within=_FRESH_WAIT):
-            for system, payload in LastKnownSnapshots(runtime.snapshots).read(intake.missing()).items():
-                _log.warning("the control process is away: beginning with the last known snapshot of %s", system)
-                intake.take(system, payload)
-            await _either(intake.complete, stop)
+        await intake.gather(runtime, stop)
         if intake.worker is None:
             return
         try:
@@ -63,15 +61,38 @@ async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildD
 class Intake:
     """Gather the first snapshot of every system, make the worker from them, then pass on whatever is newer.
 
+    Args:
+        fresh_wait: seconds to wait for a control process that once answered a worker.
+        first_wait: seconds to wait for one that is starting with its gateway.
+
     Attributes:
         worker: None until every first snapshot is there.
         complete: set when it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fresh_wait: float = _FRESH_WAIT, first_wait: float = _FIRST_WAIT) -> None:
+        self._fresh_wait = fresh_wait
+        self._first_wait = first_wait
         self.worker: Worker | None = None
         self.complete = asyncio.Event()
         self._first: dict[str, bytes] = {}
+
+    async def gather(self, runtime: RuntimeDirectory, stop: asyncio.Event) -> None:
+        """Wait until every first snapshot is there, or `stop`; those on disk help out while nobody sends one."""
+        within = self._fresh_wait if runtime.was_ready else self._first_wait
+        if await _either(self.complete, stop, within=within):
+            if self.complete.is_set():
+                runtime.mark_ready()
+        else:
+            found = LastKnownSnapshots(runtime.snapshots).read(self.missing())
+            if found:
+                names = ", ".join(found)
+                _log.warning(
+                    "no word from the control process for %g s: beginning with the last snapshots of %s", within, names
+                )
+            for system, payload in found.items():
+                self.take(system, payload)
+            await _either(self.complete, stop)
 
     def missing(self) -> list[str]:
         """Return the names of what has not arrived yet."""

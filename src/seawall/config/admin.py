@@ -32,8 +32,8 @@ class AdminSettings(Section):
     )
     token: Annotated[SecretStr, AfterValidator(_check_token)] = setting(
         SecretStr(""),
-        f"Bearer token with the role admin, {MIN_TOKEN} characters at least; empty prints a one-time token at the first "
-        "start. Keep it out of the file.",
+        f"Bearer token with the role admin, {MIN_TOKEN} characters at least; empty prints a one-time token at the "
+        "first start. Keep it out of the file.",
         env="SEAWALL_ADMIN_TOKEN",
     )
     open_health_ready: Switch = setting(False, "Answer GET /health/ready without a token.")

@@ -25,7 +25,7 @@ def serve_overrides(
         listen: `gateway.listen`.
         admin: `admin.listen`.
         workers: `gateway.workers`.
-        strategy: the strategy of pools that do not say, and with `upstream` that of the pool `default`.
+        strategy: the strategy of every pool, whatever the environment and the file say of one.
         state: `state.url`.
     """
     tree: dict[str, Any] = {}
@@ -44,8 +44,5 @@ def serve_overrides(
     if strategy is not None:
         put("balancing", "strategy", strategy)
     if upstream:
-        pool: dict[str, Any] = {"instances": [{"url": url} for url in upstream], "dns": []}
-        if strategy is not None:
-            pool["strategy"] = strategy
-        put("balancing", "pools", {DEFAULT_POOL: pool})
+        put("balancing", "pools", {DEFAULT_POOL: {"instances": [{"url": url} for url in upstream], "dns": []}})
     return tree

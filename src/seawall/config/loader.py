@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from seawall.config.environment import read_environment
+from seawall.config.inheritance import give_way
 from seawall.config.keypath import key_path
 from seawall.config.layers import Layer, Origin, merge, trace
 from seawall.config.problems import Problem, Translator
@@ -72,7 +73,7 @@ def load(root: type[S], *, file: Path | None, environ: Mapping[str, str], overri
     from_file = read_file(found) if found else Layer({}, lambda _: "")
     from_flags = Layer(_expanded(overrides), lambda _: COMMAND_LINE)
     environment = read_environment(root, environ, (from_file.values, from_flags.values))
-    layers = (from_file, environment.layer, from_flags)
+    layers = give_way(root, (from_file, environment.layer, from_flags))
     origin = trace(layers)
     problems = list(environment.problems)
     dates = [
@@ -89,7 +90,8 @@ def load(root: type[S], *, file: Path | None, environ: Mapping[str, str], overri
             problems=tuple(problems),
         )
     origins = {key_path(leaf.path): _origin(settings, origin, leaf.path) for leaf in effective(settings)}
-    warnings = (*environment.warnings, *_exposed_secrets(settings, found, origins))
+    remarks = (_line(Problem(path, text, other=other), origin) for path, text, other in settings.remarks())
+    warnings = (*environment.warnings, *remarks, *_exposed_secrets(settings, found, origins))
     return Loaded(settings, origins, warnings, found, (file, dict(environ), overrides))
 
 

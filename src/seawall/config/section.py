@@ -1,6 +1,6 @@
 """What every section of the configuration is made of: base class, scalar types, and how a setting is declared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
@@ -51,6 +51,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     short_form: ClassVar[str] = ""
+
+    def remarks(self) -> "Iterator[Finding]":
+        """Yield what is allowed and yet most likely not meant, by paths within the section; the loader warns of it."""
+        return iter(())
 
     @model_validator(mode="before")
     @classmethod

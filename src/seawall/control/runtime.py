@@ -39,6 +39,7 @@ class RuntimeDirectory:
         self.channel = path / "control.sock"
         self.snapshots = path / "snapshots"
         self._launch = path / "launch.json"
+        self._ready = path / "control.ready"
 
     @classmethod
     def create(cls) -> "RuntimeDirectory":
@@ -68,6 +69,15 @@ class RuntimeDirectory:
     def read_launch(self) -> Launch:
         """Return how this gateway was started."""
         return msgspec.json.decode(self._launch.read_bytes(), type=Launch)
+
+    def mark_ready(self) -> None:
+        """Take note, once and for all, that a control process has answered a worker with every snapshot."""
+        self._ready.touch(mode=0o600)
+
+    @property
+    def was_ready(self) -> bool:
+        """Return whether a control process of this gateway ever answered; to be without one before that is normal."""
+        return self._ready.exists()
 
     def remove(self) -> None:
         """Delete it with what is in it."""

@@ -128,9 +128,8 @@ class Supervisor:
     def _signalled(self, number: signal.Signals) -> None:
         if number in {signal.SIGTERM, signal.SIGINT}:
             if self._phase is _Phase.RUNNING:
-                _log.info(
-                    "%s: draining %d workers, for at most %g s", number.name, len(self._workers), self._drain_timeout
-                )
+                workers = _counted(len(self._workers))
+                _log.info("%s: draining %s, for at most %g s", number.name, workers, self._drain_timeout)
                 self._drain()
             else:
                 _log.warning("%s again: ending at once", number.name)
@@ -260,7 +259,11 @@ def listening_line(url: str, admin: str, workers: int) -> str:
     """
     if admin and not admin.startswith("unix:"):
         admin = f"http://{admin}"
-    return f"listening on {url}, admin {f'on {admin}' if admin else 'off'}, {workers} worker{'s' * (workers != 1)}"
+    return f"listening on {url}, admin {f'on {admin}' if admin else 'off'}, {_counted(workers)}"
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} worker{'s' * (workers != 1)}"
 
 
 def _catch_signals() -> tuple[socket.socket, Callable[[], None]]:

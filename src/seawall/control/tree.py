@@ -1,5 +1,6 @@
 """The whole configuration as one tree: the sections of the gateway and those of every system."""
 
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import model_validator
@@ -7,6 +8,7 @@ from pydantic import model_validator
 from seawall.config.address import ListenAddress, parse_listen
 from seawall.config.admin import AdminSettings
 from seawall.config.control import ControlSettings
+from seawall.config.flags import DEFAULT_POOL
 from seawall.config.gateway import GatewaySettings
 from seawall.config.section import Finding, Section, refusal, setting
 from seawall.config.state import StateSettings
@@ -45,6 +47,23 @@ class Settings(Section):
         if findings:
             raise refusal(findings)
         return self
+
+    def remarks(self) -> Iterator[Finding]:
+        """Yield what leaves requests without an answer, a pool without requests, or limits without effect."""
+        pools, routes = self.balancing.pools, self.balancing.routes
+        if not pools:
+            text = "there is no pool, so no request can be passed on; give --upstream URL or add [balancing.pools.NAME]"
+            yield Finding(("balancing", "pools"), text)
+        reached = {route.pool for route in routes} if routes else set(pools)
+        for name in pools:
+            if name not in reached:
+                text = f'no route leads to this pool, so it gets no requests; add a route with pool = "{name}"'
+                if name == DEFAULT_POOL:
+                    text += ", which is also where --upstream puts its instances"
+                yield Finding(("balancing", "pools", name), text)
+        if self.ratelimit != RateLimitSettings():
+            text = "the gateway does not apply limits yet; they hold where an application uses AdaptiveRateLimiter"
+            yield Finding(("ratelimit",), text)
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:

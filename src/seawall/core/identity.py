@@ -1,13 +1,19 @@
 """Who a request comes from: the client's address over trusted proxies only."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 
 from seawall.core.request import Header
 
-__all__ = ["TrustedProxies", "forwarded_chain", "hop_address"]
+__all__ = ["TrustedProxies", "forwarded_chain", "forwarded_elements", "hop_address", "read_forwarded"]
 
 _MAX_HOPS = 32
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_SOUND = re.compile(rf'(?:[^"]|{_QUOTED})*+', re.DOTALL)
+_ELEMENT = re.compile(rf'(?:[^,"]|{_QUOTED})++', re.DOTALL)
+_PAIR = re.compile(rf'(?:[^;"]|{_QUOTED})++', re.DOTALL)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -70,6 +76,19 @@ class TrustedProxies:
                 return address
         return known
 
+    def client_element(self, headers: Sequence[Header]) -> dict[str, str]:
+        """Return the parameters of the `Forwarded` element that tells of the client; empty without the field.
+
+        That is the first element, unless the client sent elements of its own: then the first that a trusted proxy
+        wrote, whose `for` is what `client` returns.
+        """
+        elements = forwarded_elements(headers)[-_MAX_HOPS:]
+        for element in reversed(elements):
+            address = hop_address(_for(element))
+            if address is None or not self.trusts(address):
+                return element
+        return elements[0] if elements else {}
+
     def _lookup(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -82,24 +101,48 @@ class TrustedProxies:
 
 def forwarded_chain(headers: Sequence[Header], source: bytes) -> list[str]:
     """Return the hops, client first, that `forwarded` (the `for` of RFC 7239) or `x-forwarded-for` names."""
+    if source == b"forwarded":
+        return [_for(element) for element in forwarded_elements(headers)]
     chain: list[str] = []
     for name, value in headers:
-        if name != source:
-            continue
-        elements = value.decode("latin-1").split(",")
-        if source == b"x-forwarded-for":
-            chain.extend(hop.strip() for hop in elements)
-        else:
-            chain.extend(_for(element) for element in elements)
+        if name == source:
+            chain.extend(hop.strip() for hop in value.decode("latin-1").split(","))
     return chain
 
 
-def _for(element: str) -> str:
-    for pair in element.split(";"):
-        key, _, content = pair.partition("=")
-        if key.strip().lower() == "for":
-            return content.strip().strip('"')
-    return "unknown"
+def forwarded_elements(headers: Sequence[Header]) -> list[dict[str, str]]:
+    """Return the parameters of each element of `Forwarded`, client first, names in lower case; RFC 7239 section 4.
+
+    A field with a quotation that does not end is one element without parameters: a client can leave one open, so that
+    what a proxy appends to it seems to be quoted.
+    """
+    elements: list[dict[str, str]] = []
+    for name, value in headers:
+        if name == b"forwarded":
+            elements.extend(read_forwarded(value) or ({},))
+    return elements
+
+
+def read_forwarded(value: bytes) -> list[dict[str, str]] | None:
+    """Return the parameters of each element of one `Forwarded` field; None for one whose quotation does not end."""
+    text = value.decode("latin-1")
+    if '"' in text and _SOUND.fullmatch(text) is None:
+        return None
+    elements = []
+    for element in _ELEMENT.findall(text):
+        parameters: dict[str, str] = {}
+        for pair in _PAIR.findall(element):
+            key, _, content = pair.partition("=")
+            content = content.strip()
+            if content[:1] == '"':
+                content = _QUOTED_PAIR.sub(r"\1", content[1:-1])
+            parameters.setdefault(key.strip().lower(), content)
+        elements.append(parameters)
+    return elements
+
+
+def _for(element: dict[str, str]) -> str:
+    return element.get("for", "unknown")
 
 
 def hop_address(hop: str) -> str | None:

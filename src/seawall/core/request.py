@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-__all__ = ["Header", "Request"]
+__all__ = ["IDEMPOTENT_METHODS", "Header", "Request"]
+
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "QUERY"})
+"""Methods that may be sent again: RFC 9110 section 9.2.2, RFC 4918 section 9.1, RFC 5323 and QUERY, which is safe."""
 
 Header = tuple[bytes, bytes]
 """A field as (lower-case name, value without surrounding white space)."""

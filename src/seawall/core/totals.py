@@ -18,8 +18,16 @@ class CumulativeTotals:
         self._seen: dict[tuple[str, int], dict[str, list[int]]] = {}
         self._totals: dict[str, list[int]] = {}
 
-    def update(self, source: tuple[str, int], key: str, row: Sequence[int]) -> list[int]:
-        """Take one cumulative row and return what it adds to the total, element by element."""
+    def update(self, source: tuple[str, int], key: str, row: Sequence[int], *, baseline: bool = False) -> list[int]:
+        """Take one cumulative row, add its increase to the total, and return what happened just now by element.
+
+        Args:
+            source: the worker process.
+            key: names the row.
+            row: cumulative counts, always of one width.
+            baseline: when the source's row is new here, it tells of a past that somebody else has already acted on: it
+                counts in the total, and nothing of it happened just now.
+        """
         seen = self._seen.setdefault(source, {})
         last = seen.get(key)
         added = list(row) if last is None else [max(new - old, 0) for new, old in zip(row, last, strict=True)]
@@ -30,7 +38,7 @@ class CumulativeTotals:
             for index, amount in enumerate(added):
                 total[index] += amount
         seen[key] = list(row) if last is None else [max(new, old) for new, old in zip(row, last, strict=True)]
-        return added
+        return [0] * len(added) if baseline and last is None else added
 
     def forget_source(self, source: tuple[str, int]) -> None:
         """Drop what is remembered of a source that is gone; its part of the totals stays."""

@@ -35,6 +35,10 @@ class Endpoint:
         connect_timeout: float,
     ) -> None:
         self.address = address
+        self.generation = 0
+        """Raised whenever the instance moves: a connection made for an earlier address is closed after its request."""
+        self.origin: object = None
+        """What the address was made from, for the owner to compare."""
         self.max_connections = max_connections
         self.max_queue = max_queue
         self.keepalive = keepalive
@@ -93,8 +97,19 @@ class Endpoint:
         elif user in self._waiting:
             self._waiting.remove(user)
 
+    def move(self, address: EndpointAddress) -> None:
+        """Connect here from now on; connections that lead elsewhere are closed, those in use after their request."""
+        moved = not self.address.is_same_place(address)
+        self.address = address
+        if moved:
+            self.generation += 1
+            self._close_idle()
+
     def on_idle(self, connection: UpstreamConnection) -> None:
         """Take a connection back, to hand it to whoever waits or to keep it."""
+        if connection.generation != self.generation:
+            connection.close()  # whoever waits gets a new one in its room
+            return
         if self._waiting:
             self._waiting.popleft().on_connected(connection)
             return
@@ -125,6 +140,9 @@ class Endpoint:
     def close(self) -> None:
         """Close what is idle; connections in use close when their response is complete."""
         self.closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -165,20 +183,22 @@ class Endpoint:
             user.on_connected(connection)
 
     async def _dial(self) -> UpstreamConnection:
-        address = self.address
+        address, generation = self.address, self.generation
         if address.defect:
             raise OSError(address.defect)
         tls: dict[str, Any] = {}
         if address.tls is not None:
             tls = {"ssl": address.tls, "server_hostname": address.server_name}
         if address.path:
-            _, connection = await self._loop.create_unix_connection(lambda: UpstreamConnection(self), address.path)
+            _, connection = await self._loop.create_unix_connection(
+                lambda: UpstreamConnection(self, generation), address.path
+            )
             return connection
         failure: OSError | None = None
         for host in address.hosts:
             try:
                 _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), host, address.port, **tls
+                    lambda: UpstreamConnection(self, generation), host, address.port, **tls
                 )
             except OSError as error:
                 failure = error

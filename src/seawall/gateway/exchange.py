@@ -7,7 +7,7 @@ import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from seawall.core.request import Header, Request
+from seawall.core.request import IDEMPOTENT_METHODS, Header, Request
 from seawall.gateway.forwarding import RequestFields, response_head
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead
 from seawall.gateway.problem import Problem, problem_response
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientLink", "Exchange", "Phase"]
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "QUERY"})
 _BUFFER_LIMIT = 65_536
 """Bytes of request body taken before an upstream connection exists; then the client is paused."""
 _MAX_FULL_QUEUES = 3
@@ -102,6 +101,7 @@ class Exchange:
         "_out",
         "_pool",
         "_runtime",
+        "_throttled",
         "_total_deadline",
         "_touched",
         "_tried",
@@ -138,6 +138,8 @@ class Exchange:
         self._bodiless = False
         self._chunked_out = False
         self._client_paused = False
+        self._throttled = False
+        """Whether the client ever held the response up: from then on time says nothing about the instance."""
         self._touched = False
         self._deadline = 0.0
         self._total_deadline = 0.0
@@ -193,7 +195,7 @@ class Exchange:
 
     def on_client_paused(self) -> None:
         """The client does not take more of the response for now."""
-        self._client_paused = True
+        self._client_paused = self._throttled = True
         self._touched = True
         if self._connection is not None:
             self._connection.transport.pause_reading()
@@ -279,7 +281,7 @@ class Exchange:
             self._attempt_started = _monotonic()
             endpoint = instance.transport or runtime.endpoint(instance)
             if not self._fresh:
-                connection = endpoint.take(repeatable=self.request.method in _IDEMPOTENT)
+                connection = endpoint.take(repeatable=self.request.method in IDEMPOTENT_METHODS)
                 if connection is not None:
                     self.on_connected(connection)
                     return
@@ -337,7 +339,7 @@ class Exchange:
             if malformed
             else Problem(502, "upstream-reset", "the instance closed the connection before it had answered")
         )
-        repeatable = self._body is not None and self.request.method in _IDEMPOTENT and not self.status
+        repeatable = self._body is not None and self.request.method in IDEMPOTENT_METHODS and not self.status
         if repeatable and connection.reused and not connection.received and not self._fresh:
             # The instance closed an idle connection just as it was taken: no fault and no retry, if it happens once.
             self._fresh = True
@@ -433,11 +435,13 @@ class Exchange:
         instance = self._instance
         assert connection is not None and instance is not None
         self._instance = None
+        latency = self._head_seconds
         self._runtime.balancing.finish(
             instance,
-            self._head_seconds,
+            latency if self._throttled else _monotonic() - self._attempt_started,
             _SUCCESS if self.status < 500 else _SERVER_ERROR,
             self.status,
+            latency=latency,
         )
         if self._client_paused:
             connection.transport.resume_reading()
@@ -499,8 +503,15 @@ class Exchange:
 
     def _settle(self, outcome: Outcome) -> None:
         instance, self._instance = self._instance, None
-        if instance is not None:
-            self._runtime.balancing.finish(instance, _monotonic() - self._attempt_started, outcome)
+        if instance is None:
+            return
+        seconds = _monotonic() - self._attempt_started
+        if not self.status:
+            self._runtime.balancing.finish(instance, seconds, outcome)
+            return
+        # The head had come: how long its body went on before it broke off must not pass for latency.
+        latency = self._head_seconds
+        self._runtime.balancing.finish(instance, latency if self._throttled else seconds, outcome, latency=latency)
 
     def _drop_attempt(self, outcome: Outcome) -> None:
         connection, self._connection = self._connection, None

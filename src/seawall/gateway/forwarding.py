@@ -1,8 +1,9 @@
 """The heads that go on: hop-by-hop fields taken off, who forwarded what put on; RFC 9110 section 7.6, RFC 7239."""
 
+import re
 from collections.abc import Sequence
 
-from seawall.core.identity import TrustedProxies, forwarded_chain, hop_address
+from seawall.core.identity import TrustedProxies, forwarded_chain, hop_address, read_forwarded
 from seawall.core.request import Header, Request
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead, connection_tokens
 from seawall.gateway.problem import REASONS
@@ -36,6 +37,8 @@ _FORWARDING = frozenset(
 _REQUEST_DROPPED = _HOP_BY_HOP | _FORWARDING | {b"host", b"content-length", b"x-request-id"}
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"content-length", b"endpoint-load-metrics", b"x-request-id"}
 _LOAD = b"endpoint-load-metrics"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}")
+_HOST = re.compile(r'[^\s,;"\\]{1,255}')
 _MAX_KNOWN = 4096
 """Clients whose forwarding fields are remembered."""
 
@@ -125,17 +128,26 @@ class ForwardingPolicy:
         source = self.trusted.source
         hops = [hop_address(hop) or "unknown" for hop in forwarded_chain(request.headers, source)]
         if source == b"forwarded":
-            forwarded = lists.get(b"forwarded", [])
+            # An open quotation would swallow what follows it, our own element too.
+            forwarded = [
+                value if read_forwarded(value) is not None else b"for=unknown" for value in lists.get(source, [])
+            ]
             chain = [hop.encode() for hop in hops]
+            element = self.trusted.client_element(request.headers)
+            scheme, host = element.get("proto", ""), element.get("host", "")
+            protos = [scheme.lower().encode() if _SCHEME.fullmatch(scheme) else request.scheme.encode()]
+            hosts = [host.encode("latin-1") if _HOST.fullmatch(host) else request.host]
         else:
             forwarded = [b"for=" + _node(hop) for hop in hops]
-            chain = lists.get(b"x-forwarded-for", [])
+            chain = lists.get(source, [])
+            protos = lists.get(b"x-forwarded-proto", [request.scheme.encode()])
+            hosts = lists.get(b"x-forwarded-host", [request.host])
         return self._encode(
             request,
             [*forwarded, _element(request, peer)],
             [*chain, peer.encode()],
-            lists.get(b"x-forwarded-proto", [request.scheme.encode()])[-1],
-            lists.get(b"x-forwarded-host", [request.host])[-1],
+            protos[-1],
+            hosts[-1],
         )
 
     def _encode(

@@ -18,8 +18,13 @@ CHUNKED = -1
 
 _AUTHORITY = re.compile(rb"(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{1,5})?\Z")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE | re.DOTALL)
-_DOT_SEGMENT = re.compile(rb"/(?:\.|%2e){1,2}(?:/|\Z)|//", re.IGNORECASE)
-_ESCAPED_DOT = re.compile(rb"%2e", re.IGNORECASE)
+_DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)|//")
+_UNRESERVED = re.compile(
+    rb"(?:%[0-9A-F]?(?=%))+(?:%[0-9A-F]{2})?"
+    rb"|%(2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)",
+    re.IGNORECASE,
+)
+"""A malformed escape with the sound one that follows it, which decoded could complete it; or an escaped unreserved."""
 _REFUSED_METHODS = frozenset(
     {
         "ANNOUNCE",
@@ -150,15 +155,18 @@ def connection_tokens(value: bytes) -> frozenset[bytes]:
 
 
 def routing_path(path: bytes) -> bytes:
-    """Return the path that routes are matched on: dot segments resolved, slashes merged; RFC 3986 section 5.2.4.
+    """Return the path that routes are matched on: unreserved characters decoded, dot segments resolved, slashes merged.
 
-    The upstream gets the target as it came. Matching on the resolved path keeps `/public/../admin` from being taken for
-    something under `/public`.
+    RFC 3986 sections 6.2.2.2 and 5.2.4. The upstream gets the target as it came. Matching on the resolved path keeps
+    `/public/../admin` and `/public/%2e%2e/%61dmin` from being taken for something under `/public`. Other escapes,
+    `%2f` above all, and malformed ones stay as they are.
     """
+    if b"%" in path:
+        path = _UNRESERVED.sub(_decoded, path)
     if _DOT_SEGMENT.search(path) is None:
         return path
     resolved: list[bytes] = []
-    segments = _ESCAPED_DOT.sub(b".", path).split(b"/")
+    segments = path.split(b"/")
     for segment in segments:
         if segment == b"..":
             if resolved:
@@ -167,3 +175,8 @@ def routing_path(path: bytes) -> bytes:
             resolved.append(segment)
     tail = b"/" if resolved and segments[-1] in {b"", b".", b".."} else b""
     return b"/" + b"/".join(resolved) + tail
+
+
+def _decoded(escape: re.Match[bytes]) -> bytes:
+    digits = escape[1]
+    return escape[0] if digits is None else bytes.fromhex(digits.decode())

@@ -14,6 +14,7 @@ from seawall.gateway.endpoint import Endpoint
 from seawall.gateway.forwarding import ForwardingPolicy
 from seawall.gateway.probe import Probe
 from seawall.gateway.server import ClientConnection
+from seawall.gateway.trust import TrustStore
 from seawall.gateway.upstream import EndpointAddress
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.engine import BalancingEngine
@@ -25,6 +26,8 @@ SWEEP_INTERVAL = 0.1
 """Seconds between looks at deadlines: a time-out acts at most this late."""
 
 _LOG_INTERVAL = 5.0
+_TRUST_INTERVAL = 5.0
+"""Seconds between looks at the CA files when no snapshot comes."""
 _MAX_REQUEST_ID = 128
 
 _log = logging.getLogger("seawall.gateway")
@@ -44,7 +47,8 @@ class Runtime:
         self._loop = loop
         self.probes: set[Probe] = set()
         self._endpoints: dict[Endpoint, Instance] = {}
-        self._tls: dict[str, ssl.SSLContext] = {}
+        self._trust = TrustStore()
+        self._trust_checked = self.now
         self._logged: dict[str, float] = {}
         self._id_prefix = os.urandom(8).hex()
         self._id_count = 0
@@ -91,15 +95,26 @@ class Runtime:
                 keepalive=pool.keepalive,
                 connect_timeout=pool.connect_timeout,
             )
+            endpoint.origin = self._origin(instance, pool)
             instance.transport = endpoint
             self._endpoints[endpoint] = instance
         return endpoint
 
     def refresh(self) -> None:
-        """Carry changed addresses and limits over to the endpoints; called after a snapshot was applied."""
-        for endpoint, instance in self._endpoints.items():
+        """Carry changed addresses and limits over to the endpoints; called after a snapshot was applied.
+
+        Most snapshots change weights only and come every 250 ms while instances ramp: addresses are compared by what
+        they are made from, and made only where that changed.
+        """
+        self._trust.keep(pool.snapshot.tls_ca_file for pool in self.balancing.pools.values())
+        self._trust.reload()
+        self._trust_checked = self.now
+        for endpoint, instance in list(self._endpoints.items()):
             pool = instance.pool.snapshot
-            endpoint.address = self._address(instance, pool)
+            origin = self._origin(instance, pool)
+            if endpoint.origin != origin:
+                endpoint.origin = origin
+                endpoint.move(self._address(instance, pool))
             endpoint.max_connections = pool.max_connections
             endpoint.max_queue = pool.max_queue
             endpoint.keepalive = pool.keepalive
@@ -118,6 +133,10 @@ class Runtime:
             probe.expire()
         for endpoint in list(self._endpoints):
             endpoint.sweep(now)
+        if now - self._trust_checked >= _TRUST_INTERVAL:
+            self._trust_checked = now
+            if self._trust.reload():
+                self.refresh()
 
     def probe(self, pool: Pool) -> None:
         """Send the probes that the pool's strategy asks for now."""
@@ -158,6 +177,10 @@ class Runtime:
             self._endpoints.pop(endpoint, None)
             endpoint.close()
 
+    def _origin(self, instance: Instance, pool: PoolSnapshot) -> tuple[object, ...]:
+        """Return all that an address is made from; the url is not in it, since an instance keeps its own for life."""
+        return instance.snapshot.addresses, pool.tls_ca_file, pool.tls_server_name, self._trust.version
+
     def _address(self, instance: Instance, pool: PoolSnapshot) -> EndpointAddress:
         url = instance.snapshot.url
         if url.startswith("unix:"):
@@ -168,10 +191,7 @@ class Runtime:
         tls: ssl.SSLContext | None = None
         defect = ""
         if secure:
-            try:
-                tls = self._tls_context(pool.tls_ca_file)
-            except OSError as error:
-                defect = f"the CA file {pool.tls_ca_file} cannot be used: {error}"
+            tls, defect = self._trust.get(pool.tls_ca_file)
         return EndpointAddress(
             hosts=instance.snapshot.addresses or (host,),
             port=parts.port or (443 if secure else 80),
@@ -180,11 +200,3 @@ class Runtime:
             server_name=pool.tls_server_name or host,
             authority=parts.netloc.encode("latin-1"),
         )
-
-    def _tls_context(self, ca_file: str) -> ssl.SSLContext:
-        context = self._tls.get(ca_file)
-        if context is None:
-            context = ssl.create_default_context(cafile=ca_file or None)
-            context.set_alpn_protocols(["http/1.1"])
-            self._tls[ca_file] = context
-        return context

@@ -88,6 +88,14 @@ class EndpointAddress:
         self.server_name = server_name
         self.authority = authority
 
+    def is_same_place(self, other: "EndpointAddress") -> bool:
+        """Return whether connections made for one may serve the other; the order of the hosts is no matter."""
+        return (
+            self.tls is other.tls
+            and (self.port, self.path, self.server_name) == (other.port, other.path, other.server_name)
+            and (self.hosts == other.hosts or set(self.hosts) == set(other.hosts))
+        )
+
 
 class ConnectionOwner(Protocol):
     """Where a connection comes from and goes back to."""
@@ -95,6 +103,10 @@ class ConnectionOwner(Protocol):
     @property
     def address(self) -> EndpointAddress:
         """Where the instance listens now."""
+
+    @property
+    def generation(self) -> int:
+        """How often the instance has moved: connections of an earlier generation lead to where it was."""
 
     def on_idle(self, connection: "UpstreamConnection") -> None:
         """Take the connection back, for whoever wants one next."""
@@ -117,6 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_status",
         "counted",
         "endpoint",
+        "generation",
         "head_only",
         "idle_since",
         "keep",
@@ -127,8 +140,10 @@ class UpstreamConnection(asyncio.Protocol):
         "user",
     )
 
-    def __init__(self, endpoint: ConnectionOwner) -> None:
+    def __init__(self, endpoint: ConnectionOwner, generation: int | None = None) -> None:
         self.endpoint = endpoint
+        self.generation = endpoint.generation if generation is None else generation
+        """The endpoint's at the time the connection was begun."""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.user: ConnectionUser | None = None
         self.head_only = False

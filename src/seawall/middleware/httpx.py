@@ -9,15 +9,12 @@ from typing import Self
 import httpx
 
 from seawall.balancer import Attempt, Config, DynamicLoadBalancer, NoInstanceError, SelectedInstance
-from seawall.core.request import Request
+from seawall.core.request import IDEMPOTENT_METHODS, Request
 from seawall.systems.balancing.endpoint import Endpoint
 from seawall.systems.balancing.membership import TlsContexts
 from seawall.systems.balancing.model import Outcome, PoolSnapshot
 
 __all__ = ["BalancingTransport"]
-
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""RFC 9110 section 9.2.2."""
 
 MakeTransport = Callable[[str | None, ssl.SSLContext | None], httpx.AsyncBaseTransport]
 """Make what carries requests: to a Unix socket's path (None: over TCP), trusting a pool's own CAs (None: httpx's)."""
@@ -122,7 +119,7 @@ class BalancingTransport(httpx.AsyncBaseTransport):
 
     def _may_repeat(self, request: httpx.Request, attempt: Attempt, error: httpx.TransportError, made: int) -> bool:
         unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        if request.method not in _IDEMPOTENT and not unsent:
+        if request.method not in IDEMPOTENT_METHODS and not unsent:
             return False
         if not isinstance(request.stream, httpx.ByteStream):
             return False
@@ -192,10 +189,10 @@ def _directed(
 def _outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, httpx.PoolTimeout | httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return Outcome.CANCELLED  # our side's limit or mistake says nothing about the instance
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    if isinstance(error, httpx.ConnectError):
         return Outcome.CONNECT_FAILED
     if isinstance(error, httpx.TimeoutException):
-        return Outcome.TIMEOUT
+        return Outcome.TIMEOUT  # one to connect too, as in the gateway: a refusal is certain, a time-out is not
     if isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError):
         return Outcome.RESET
     return Outcome.CANCELLED

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from seawall.core.errors import StateCorruptError, StateUnavailableError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "open_file"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "StateFileError", "open_file"]
 
 APPLICATION_ID = 0x5EA3A110
 """Marks the file as ours in bytes 68..71 of its header (https://www.sqlite.org/fileformat2.html#application_id)."""
@@ -31,6 +31,10 @@ _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _RETRY_SECONDS = 0.01
 
 
+class StateFileError(StateUnavailableError):
+    """The file cannot be made or written where it is; there is no server that one could start."""
+
+
 def open_file(
     path: str, *, busy_timeout: float, patience: float, migrations: Sequence[Sequence[str]] = MIGRATIONS
 ) -> sqlite3.Connection:
@@ -46,7 +50,8 @@ def open_file(
 
     Raises:
         StateCorruptError: it is damaged, not ours, or of a newer schema.
-        StateUnavailableError: it cannot be read, written or made.
+        StateFileError: it cannot be read, written or made.
+        StateUnavailableError: other processes hold it.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -60,9 +65,11 @@ def open_file(
             # Switching a new file to WAL does not wait for other processes by itself.
             time.sleep(_RETRY_SECONDS)
         except OSError as error:
-            raise StateUnavailableError(
-                f"cannot use the state file {path}: {error.strerror or error}",
-                hint="make it a file in a directory, both writable for this user, or set state.url",
+            at = f" at {error.filename}" if error.filename not in {None, path} else ""
+            raise StateFileError(
+                f"cannot use the state file {path}: the path cannot be written ({error.strerror or error}{at})",
+                hint="make its directory and the file itself writable for this user, or set state.url (--state) to a "
+                "path that is",
             ) from error
 
 
@@ -155,7 +162,7 @@ def _refusal(path: str, error: sqlite3.Error) -> StateCorruptError | StateUnavai
             f"cannot use the state file {path}: other processes hold it ({error})",
             hint="end the process that keeps it locked",
         )
-    return StateUnavailableError(
+    return StateFileError(
         f"cannot use the state file {path}: {error}",
-        hint="make file and directory writable for this user and see to free space, or set state.url",
+        hint="make file and directory writable for this user and see to free space, or set state.url (--state)",
     )

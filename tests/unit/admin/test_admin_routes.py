@@ -134,6 +134,8 @@ async def test_a_reload_of_a_bad_file_is_refused_with_every_problem(stage):
     response = await stage.call("POST", "/api/system/reload", Role.ADMIN)
     body = assert_problem(response, 422, "configuration-invalid")
     assert len(body["errors"]) >= 2
+    # They are about the file, not about anything in the request.
+    assert {tuple(error) for error in body["errors"]} == {("detail",)}
     assert stage.plane.settings is before
     assert (await stage.call("GET", "/api/system/audit", Role.OPERATOR)).json()["entries"] == []
 
@@ -214,6 +216,36 @@ async def test_an_invalid_body_tells_every_finding(stage):
         "/body/extra",
         "/body/expires_days",
     }
+
+
+@pytest.mark.parametrize(
+    ("sent", "pointers"),
+    [
+        ({"action": "weight", "id": "a", "weight": 0}, {"/body/weight"}),
+        ({"action": "weight", "drain/~": 1}, {"/body/id", "/body/weight", "/body/drain~1~0"}),
+        ({"action": "register", "url": "http://a", "location": [1, "x"]}, {"/body/location/1"}),
+        ({"action": "nonsense"}, {"/body"}),
+        ([], {"/body"}),
+    ],
+)
+async def test_the_pointers_into_an_action_lead_through_what_was_sent(stage, sent, pointers):
+    response = await stage.call("POST", "/api/system/load-balancer", Role.OPERATOR, json=sent)
+    body = assert_problem(response, 422, "validation-failed")
+    assert {error["pointer"] for error in body["errors"]} == pointers
+
+
+async def test_a_pointer_to_a_query_parameter(stage):
+    response = await stage.call("GET", "/api/system/audit?limit=0", Role.OPERATOR)
+    [error] = assert_problem(response, 422, "validation-failed")["errors"]
+    assert error["pointer"] == "/query/limit"
+
+
+async def test_no_words_of_the_validator_are_in_a_finding(stage):
+    action = {"action": "register", "url": "nonsense"}
+    response = await stage.call("POST", "/api/system/load-balancer", Role.OPERATOR, json=action)
+    assert assert_problem(response, 422, "validation-failed")["errors"] == [
+        {"pointer": "/body/url", "detail": "http://host:port, https://host:port or unix:/absolute/path"}
+    ]
 
 
 async def test_a_body_that_is_not_json_is_a_bad_request(stage):

@@ -135,4 +135,4 @@ def test_a_damaged_store_is_told_and_left_alone(run, tmp_path):
 def test_an_unknown_role_is_refused(run, state):
     result = run("create", "--name", "ci", "--role", "root", "--state", state)
     assert result.exit_code == 2
-    assert "viewer" in result.stderr
+    assert "Invalid value for '--role': 'root' is not one of 'viewer', 'operator', 'admin'." in result.stderr

@@ -10,7 +10,7 @@ from balancing_sites import replying, report_row, response, serving
 from seawall.core.clock import SystemClock
 from seawall.core.errors import ConfigurationError, StateUnavailableError
 from seawall.state.memory import MemoryStore
-from seawall.systems.balancing.actions import Drain, Register, Weigh
+from seawall.systems.balancing.actions import Drain, Register, Unregister, Weigh
 from seawall.systems.balancing.model import BalancingReport, BalancingSnapshot, InstanceState
 from seawall.systems.balancing.settings import BalancingSettings
 
@@ -210,6 +210,28 @@ async def test_with_a_last_known_snapshot_it_starts_without_the_store(sites):
     assert resumed.controller.health()["state"].startswith("going on with the last known instances")
     with pytest.raises(StateUnavailableError):
         await resumed.controller.perform(Drain(action="drain", id="registered"))
+
+
+async def test_a_start_without_the_store_revives_nothing_that_left_the_configuration(sites):
+    gone, stays = "http://10.0.0.2:1", "http://10.0.0.3:1"
+    table = pool(stays, gone, dns=["http://10.0.0.4:80", "http://10.0.0.5:80"])
+    first = await sites(table)
+    for name, ttl in (("kept", None), ("leaving", None), ("left", None), ("heartbeating", 60_000)):
+        register = Register(action="register", url=f"http://{name}.test:80", id=name, ttl_ms=ttl)
+        await first.controller.perform(register)
+    for name in ("leaving", "left"):
+        await first.controller.perform(Unregister(action="unregister", id=name))
+    await first.controller.perform(Drain(action="drain", id=stays))
+    drained = {"leaving", "left", stays}
+    await first.until(lambda site: drained == {name for name, state in site.states().items() if state == "draining"})
+    published = first.published[-1].pools[0]
+    late = [msgspec.structs.replace(i, leaves_at=1.0) if i.id == "left" else i for i in published.instances]
+    last = BalancingSnapshot(version=1, pools=(msgspec.structs.replace(published, instances=tuple(late)),))
+
+    resumed = await sites(pool(stays, dns=["http://10.0.0.5:80"]), await closed_store(), resume=last)
+    assert resumed.states().keys() == {stays, "10.0.0.5@10.0.0.5:80", "kept", "leaving", "heartbeating"}
+    assert resumed.states()[stays] is InstanceState.DRAINING
+    assert resumed.states()["leaving"] is InstanceState.DRAINING
 
 
 async def test_a_resumed_verdict_holds_until_a_check_says_otherwise(sites):

@@ -72,6 +72,19 @@ def test_one_that_comes_back_goes_on_counting():
     assert rig.engine.report(full=True).instances["p/i0"].counts[0] == 2
 
 
+def test_one_that_comes_back_is_reported_as_such_once():
+    rig = Rig(members(2))
+    serve(rig, rig.instance("i0"))
+    rig.apply([member("i1")])
+    left = rig.engine.report(full=False)
+    assert (left.revived, left.full) == ((), False)
+    rig.apply(members(2))
+    back = rig.engine.report(full=False)
+    assert (back.revived, back.instances["p/i0"].counts[0]) == (("p/i0",), 1)
+    full = rig.engine.report(full=True)
+    assert (full.revived, full.full) == ((), True)
+
+
 def test_a_pool_that_comes_back_goes_on_counting_and_says_so_while_it_is_away():
     rig = Rig(members(1))
     pool = rig.pool

@@ -22,7 +22,6 @@ def test_five_errors_in_a_row_eject_for_the_base_time():
     subject.observe(1.1, "a", 0, 1, 5)
     assert subject.step(1.1) == [Ejected("a", "consecutive-errors", 31.1, 1)]
     assert subject.is_ejected("a")
-    assert subject.next_due() == 31.1
 
 
 def test_a_success_in_between_breaks_the_run():

@@ -200,11 +200,20 @@ def test_totals_add_up_over_workers_and_their_restarts():
     subject.on_report(("worker-0", 222), told(4), 2.0)
     assert subject.instance_total("p", "a")[0] == 19
     assert series(subject, "load_balancer_requests_total")["p", "a", "success"].value == 19
-    assert series(subject, "load_balancer_retries_total")["p",].value == 6
     assert series(subject, "load_balancer_no_instance_total")["p",].value == 9
     duration = series(subject, "load_balancer_request_duration_seconds")["p", "a"]
     assert duration.value == pytest.approx(19 * 0.02)
     assert sum(duration.counts) == 19
+
+
+def test_retries_are_counted_by_the_instance_they_were_sent_to():
+    subject = fleet("a", "b")
+    for worker, retries in ((WORKER, 3), (OTHER, 4)):
+        row = report_row(10)
+        row = msgspec.structs.replace(row, counts=(*row.counts[:-2], 9, retries))
+        subject.on_report(worker, BalancingReport(instances={"p/b": row}), 1.0)
+    values = {labels: sample.value for labels, sample in series(subject, "load_balancer_retries_total").items()}
+    assert values == {("p", "a"): 0, ("p", "b"): 7}
 
 
 def test_gauges_of_a_worker_go_with_it():
@@ -219,6 +228,51 @@ def test_gauges_of_a_worker_go_with_it():
 def test_a_report_ejects_at_once():
     changes = fleet("a", "b").on_report(WORKER, told(0, 5, run=5), 1.0)
     assert changes == [("p", Ejected("a", "consecutive-errors", 31.0, 1))]
+
+
+def whole(report: BalancingReport) -> BalancingReport:
+    return msgspec.structs.replace(report, full=True)
+
+
+def test_what_a_worker_counted_before_it_was_met_is_totalled_and_judged_no_more():
+    successor = fleet("a", "b")
+    assert successor.on_report(WORKER, whole(told(0, 50, run=50, active=3)), 1.0) == []
+    assert successor.step(20.0) == []
+    assert successor.instance_total("p", "a")[1] == 50
+    instance = successor.rosters["p"].instances["a"]
+    assert sum(instance.active.values()) == 3
+    assert instance.window.totals(1.0)[:2] == (0, 0), "it happened at an unknown time"
+    assert successor.on_report(WORKER, told(0, 54, run=54), 21.0) == []
+    assert successor.on_report(WORKER, told(0, 55, run=55), 21.1) == [
+        ("p", Ejected("a", "consecutive-errors", 51.1, 1))
+    ], "five errors since then count"
+
+
+def test_old_error_rates_eject_nobody_after_a_restart_of_the_control_process():
+    names = ("a", "b", "c", "d", "e")
+    successor = fleet(*names)
+    rows = {f"p/{name}": report_row(2000) for name in names[1:]}
+    rows["p/a"] = report_row(1500, 500)
+    successor.on_report(WORKER, BalancingReport(instances=rows, full=True), 1.0)
+    assert [change for tenth in range(300) for change in successor.step(1.0 + tenth / 10)] == []
+
+
+def test_a_new_worker_and_a_new_connection_of_a_known_one_count_from_the_first_report():
+    subject = fleet("a", "b", "c", "d")
+    ejected = [("p", Ejected("a", "consecutive-errors", 31.0, 1))]
+    assert subject.on_report(WORKER, told(0, 5, run=5), 1.0) == ejected
+    assert subject.on_report(WORKER, whole(told(0, 5, "b", run=5)), 1.0) == [
+        ("p", Ejected("b", "consecutive-errors", 31.0, 1))
+    ]
+
+
+def test_who_comes_back_after_a_long_absence_is_not_judged_for_its_earlier_life():
+    subject = fleet("a", "b")
+    subject.on_report(WORKER, told(1, name="b"), 1.0)
+    again = msgspec.structs.replace(told(0, 50), revived=("p/a",))
+    assert subject.on_report(WORKER, again, 2.0) == []
+    assert subject.instance_total("p", "a")[1] == 50
+    assert subject.rosters["p"].instances["a"].window.totals(2.0)[:2] == (0, 0)
 
 
 def test_instances_are_counted_by_state():

@@ -39,6 +39,12 @@ def seawall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
+_NO_POOL = (
+    "balancing.pools: there is no pool, so no request can be passed on; "
+    "give --upstream URL or add [balancing.pools.NAME]"
+)
+
+
 def write(text: str, name: str = "seawall.toml") -> None:
     Path(name).write_text(text)
     Path(name).chmod(0o600)
@@ -50,7 +56,7 @@ def test_check_without_a_file(seawall) -> None:
         "OK: no file, defaults and environment\n"
         "  gateway on 127.0.0.1:8080, admin API on 127.0.0.1:8081\n"
         "  0 pools, 0 instances, 0 routes, strategy round-robin\n",
-        "",
+        f"warning: {_NO_POOL}\n",
     )
 
 
@@ -83,6 +89,30 @@ def test_check_prints_every_problem_and_ends_with_2(seawall, monkeypatch) -> Non
     )
 
 
+def test_check_warns_of_a_pool_that_no_route_reaches(seawall) -> None:
+    write('[balancing.pools.web]\n[balancing.pools.lost]\n[[balancing.routes]]\npool = "web"')
+    done = seawall("config", "check")
+    assert done.code == 0
+    assert done.err == (
+        "warning: seawall.toml:2: balancing.pools.lost: no route leads to this pool, so it gets no requests; "
+        'add a route with pool = "lost"\n'
+    )
+
+
+def test_serve_warns_of_upstreams_that_no_route_reaches(seawall) -> None:
+    write('admin.listen = "192.0.2.1:0"\n[balancing.pools.web]\n[[balancing.routes]]\npool = "web"')
+    # It ends at the admin API's address, which is one of another machine.
+    done = seawall(
+        "serve", "--single-process", "--listen", "127.0.0.1:0", "--state", "memory://", "--upstream", "http://a"
+    )
+    assert done.code == 1
+    assert done.err.count("warning: ") == 1
+    assert (
+        "warning: command line: balancing.pools.default: no route leads to this pool, so it gets no requests; "
+        'add a route with pool = "default", which is also where --upstream puts its instances\n'
+    ) in done.err
+
+
 @pytest.mark.parametrize("command", [("config", "check"), ("serve",), ("serve", "--single-process")])
 def test_a_short_admin_token_is_refused_before_anything_starts(seawall, monkeypatch, command) -> None:
     monkeypatch.setenv("SEAWALL_ADMIN_TOKEN", "short")
@@ -93,13 +123,39 @@ def test_a_short_admin_token_is_refused_before_anything_starts(seawall, monkeypa
     assert "short" not in done.err
 
 
+@pytest.mark.parametrize("flags", [(), ("--single-process",)], ids=["processes", "single process"])
+@pytest.mark.timeout(60)
+def test_a_state_file_that_cannot_be_written_is_told_as_such(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "blocker").touch()
+    path = tmp_path / "blocker" / "y.sqlite"
+    environ = {"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "seawall.cli", "serve", "--state", f"sqlite:///{path}", *flags]
+    command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot use the state file {path}: the path cannot be written (" in done.stderr
+    assert "set state.url (--state) to a path that is" in done.stderr
+    assert "is away" not in done.stderr
+    assert "start the store" not in done.stderr
+    assert "listening on" not in done.stderr
+
+
 def test_a_file_that_is_not_there(seawall) -> None:
     done = seawall("config", "check", "-c", "gone.toml")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("seawall: there is no configuration file 'gone.toml', which -c names\n  hint: ")
 
 
+def test_limits_that_the_gateway_does_not_apply_are_warned_of(seawall, monkeypatch) -> None:
+    write("[balancing.pools.web]")
+    monkeypatch.setenv("RATE_LIMIT_BASE", "5")
+    done = seawall("config", "check")
+    assert done.code == 0
+    assert "ratelimit: the gateway does not apply limits yet" in done.err
+
+
 def test_warnings_go_to_standard_error(seawall, monkeypatch) -> None:
+    write("[balancing.pools.web]")
     monkeypatch.setenv("GRAPHQL_MAX_DEPTH", "5")
     done = seawall("config", "check")
     assert done.code == 0
@@ -130,7 +186,8 @@ def test_show_as_json(seawall, monkeypatch) -> None:
     assert (done.code, done.err) == (0, "")
     assert document["file"] == "seawall.toml"
     assert document["warnings"] == [
-        "environment GRAPHQL_CACHE_TTL: this version does not use it yet; it changes nothing"
+        "environment GRAPHQL_CACHE_TTL: this version does not use it yet; it changes nothing",
+        _NO_POOL,
     ]
     settings = document["settings"]
     assert settings["gateway.trusted_proxies"] == {"value": ["::1"], "origin": "seawall.toml:2"}

@@ -184,7 +184,7 @@ def test_the_same_value_twice_is_no_conflict(load_text) -> None:
 def test_names_of_later_versions_are_answered_by_one_warning_each(load_text) -> None:
     used = fixed_variables(Settings)
     environ = {name: "1" for name in PROMISED_VARIABLES if name not in used}
-    loaded = load_text(environ=environ)
+    loaded = load_text("[balancing.pools.web]", environ)
     assert len(environ) == 13
     assert loaded.warnings == tuple(
         f"environment {name}: this version does not use it yet; it changes nothing" for name in sorted(environ)
@@ -204,8 +204,8 @@ def test_names_of_later_versions_are_answered_by_one_warning_each(load_text) -> 
     ],
 )
 def test_what_kubernetes_sets_for_a_service_called_seawall_is_left_alone(load_text, name: str) -> None:
-    assert load_text(environ={name: "tcp://10.0.0.1:8080"}).warnings == ()
+    assert load_text("[balancing.pools.web]", {name: "tcp://10.0.0.1:8080"}).warnings == ()
 
 
 def test_other_variables_are_none_of_our_business(load_text) -> None:
-    assert load_text(environ={"PATH": "/bin", "seawall_x": "1", "MY_SEAWALL_X": "1"}).warnings == ()
+    assert load_text("[balancing.pools.web]", {"PATH": "/bin", "seawall_x": "1", "MY_SEAWALL_X": "1"}).warnings == ()

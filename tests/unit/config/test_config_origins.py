@@ -146,7 +146,7 @@ def test_a_secret_that_is_not_set_is_shown_as_such(load_text) -> None:
 
 
 def test_a_secret_in_a_file_for_everybody_is_warned_of(load_text) -> None:
-    text = 'admin.token = "s3cret-s3cret-s3cret"'
+    text = 'admin.token = "s3cret-s3cret-s3cret"\n[balancing.pools.web]'
     load_text(text)
     Path("seawall.toml").chmod(0o644)
     assert load_text().warnings == (

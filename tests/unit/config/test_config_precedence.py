@@ -79,7 +79,6 @@ def test_every_flag_of_serve() -> None:
                 "default": {
                     "instances": [{"url": "http://a"}, {"url": "http://b"}],
                     "dns": [],
-                    "strategy": "random",
                 }
             },
         },
@@ -93,15 +92,77 @@ def test_wrong_flags_are_refused_as_such(refuse) -> None:
             '"weighted", "latency-based", "geographic", "consistent-hash", "random", "adaptive"; did you mean "random"?'
         ),
         (
-            'command line: balancing.pools.default.strategy: given "randm"; accepted: "round-robin", '
-            '"least-connections", "weighted", "latency-based", "geographic", "consistent-hash", "random", "adaptive"; '
-            'did you mean "random"?'
-        ),
-        (
             'command line: balancing.pools.default.instances[0].url: given "h"; accepted: http://host:port, '
             "https://host:port or unix:/absolute/path"
         ),
     ]
+
+
+POOLS = 'strategy = "random"\n[balancing.pools.web]\nstrategy = "weighted"\n[balancing.pools.other]'
+
+
+@pytest.mark.parametrize(
+    ("environ", "flag", "web", "other", "origin"),
+    [
+        ({}, None, "weighted", "random", "seawall.toml:4"),
+        (
+            {"LB_STRATEGY": "adaptive"},
+            None,
+            "adaptive",
+            "adaptive",
+            "environment LB_STRATEGY, inherited from balancing.strategy",
+        ),
+        (
+            {"SEAWALL_BALANCING": '{"strategy": "adaptive"}'},
+            None,
+            "adaptive",
+            "adaptive",
+            "environment SEAWALL_BALANCING, inherited from balancing.strategy",
+        ),
+        (
+            {"LB_STRATEGY": "adaptive", "SEAWALL_BALANCING__POOLS__WEB__STRATEGY": "latency-based"},
+            None,
+            "latency-based",
+            "adaptive",
+            "environment SEAWALL_BALANCING__POOLS__WEB__STRATEGY",
+        ),
+        (
+            {"LB_STRATEGY": "adaptive", "SEAWALL_BALANCING__POOLS__WEB__STRATEGY": "latency-based"},
+            "least-connections",
+            "least-connections",
+            "least-connections",
+            "command line, inherited from balancing.strategy",
+        ),
+        (
+            {},
+            "least-connections",
+            "least-connections",
+            "least-connections",
+            "command line, inherited from balancing.strategy",
+        ),
+    ],
+)
+def test_a_strategy_for_all_pools_wins_over_one_of_a_pool_in_a_weaker_layer(
+    load_text, environ, flag, web, other, origin
+) -> None:
+    text = (
+        f'[balancing]\n{POOLS}\n[[balancing.routes]]\npool = "web"\npath = "/a"\n[[balancing.routes]]\npool = "other"'
+    )
+    loaded = load_text(text, environ, serve_overrides(strategy=flag))
+    pools = loaded.settings.balancing.pools
+    assert (pools["web"].strategy, pools["other"].strategy) == (web, other)
+    assert loaded.origins["balancing.pools.web.strategy"] == origin
+
+
+def test_a_field_of_the_defaults_wins_over_that_of_a_pool_in_a_weaker_layer_and_leaves_the_others(load_text) -> None:
+    loaded = load_text(
+        "balancing.pools.web.health = { interval_ms = 100, timeout_ms = 50 }", {"LB_HEALTH_CHECK_INTERVAL": "700"}
+    )
+    health = loaded.settings.balancing.pools["web"].health
+    assert (health.interval_ms, health.timeout_ms) == (700, 50)
+    assert loaded.origins["balancing.pools.web.health.interval_ms"] == (
+        "environment LB_HEALTH_CHECK_INTERVAL, inherited from balancing.health.interval_ms"
+    )
 
 
 def test_overrides_may_be_dotted(load_text) -> None:

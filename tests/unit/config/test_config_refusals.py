@@ -302,7 +302,14 @@ ROUTES = [
         "routes[1]: the same condition as balancing.routes[0], which always wins; remove or change one",
     ),
     (
-        'pool = "web"\nname = "x"\n[[balancing.routes]]\npool = "web"\nname = "x"\npath = "/x"',
+        'pool = "web"\nname = "all"\n[[balancing.routes]]\npool = "web"\npath = "/x"',
+        (
+            'routes[1]: "route-2" never matches, since balancing.routes[0] ("all") comes first and takes all that it '
+            "would; move it up or remove it"
+        ),
+    ),
+    (
+        'pool = "web"\nname = "x"\npath = "/y"\n[[balancing.routes]]\npool = "web"\nname = "x"\npath = "/x"',
         'routes[1].name: "x" is also the name of balancing.routes[0]; names are unique',
     ),
 ]
@@ -420,6 +427,7 @@ def test_every_mistake_is_found_at_once(refuse) -> None:
 
         [[balancing.routes]]
         pool = "wbe"
+        path = "/z"
 
         [[balancing.routes]]
         path = "/x"
@@ -442,16 +450,15 @@ def test_every_mistake_is_found_at_once(refuse) -> None:
         ["seawall.toml:14", "balancing.pools.web.instances[1].url"],
         ["seawall.toml:14", "balancing.pools.web.instances[1].weight"],
         ["seawall.toml:19", "balancing.pools.web.regions.eu[0]"],
-        ["seawall.toml:27", "balancing.routes[1].pool"],
+        ["seawall.toml:28", "balancing.routes[1].pool"],
         ["seawall.toml:16", "balancing.pools.web.instances[3].url"],
-        ["seawall.toml:18", "balancing.pools.web.strategy"],
         ["seawall.toml:21", "balancing.pools.other.outliers.max_ejection_ms"],
         ["seawall.toml:25", "balancing.routes[0].pool"],
-        ["seawall.toml:34", "balancing.routes[3]"],
+        ["seawall.toml:35", "balancing.routes[3]"],
         ["seawall.toml:6", "admin.listen"],
     ]
     assert "is also the url of balancing.pools.web.instances[2]" in lines[9]
-    assert "the same condition as balancing.routes[2]" in lines[13]
+    assert "the same condition as balancing.routes[2]" in lines[12]
 
 
 def test_the_error_counts_the_problems(load_text) -> None:

@@ -105,6 +105,12 @@ def test_the_memory_of_known_addresses_is_bounded():
         (b'For="[2001:db8:cafe::17]:4711"', ["[2001:db8:cafe::17]:4711"]),
         (b"proto=https", ["unknown"]),
         (b"for=unknown, for=_secret", ["unknown", "_secret"]),
+        (b'for=192.0.2.1;host="a,for=6.6.6.6;b=";proto=http, for=10.0.0.7', ["192.0.2.1", "10.0.0.7"]),
+        (b'for="a\\"b, c", for=10.0.0.7', ['a"b, c', "10.0.0.7"]),
+        (b'for=6.6.6.6;x=", for=192.0.2.1;host="h"', ["unknown"]),
+        (b'for="', ["unknown"]),
+        (b"for=192.0.2.1,, for=192.0.2.2", ["192.0.2.1", "192.0.2.2"]),
+        (b"", ["unknown"]),
     ],
 )
 def test_forwarded_is_read(value, chain):
@@ -119,9 +125,34 @@ def test_only_the_field_that_the_proxies_maintain_is_believed():
     assert TrustedProxies(["10.0.0.0/8"], source="forwarded").client("10.0.0.1", headers[1:]) == "10.0.0.1"
 
 
-@given(st.lists(st.tuples(st.sampled_from([b"forwarded", b"x-forwarded-for"]), st.binary(max_size=60)), max_size=4))
-def test_no_value_can_do_harm(headers):
-    client = TrustedProxies(["10.0.0.0/8"]).client("10.0.0.1", headers)
+@pytest.mark.parametrize(
+    ("values", "proto"),
+    [
+        ([b"for=192.0.2.1;proto=a, for=10.0.0.7;proto=b"], "a"),
+        ([b"for=6.6.6.6;proto=forged, for=192.0.2.1;proto=a, for=10.0.0.7;proto=b"], "a"),
+        ([b"for=6.6.6.6;proto=forged", b"for=_hidden;proto=a, for=10.0.0.7;proto=b"], "a"),
+        ([b"for=10.0.0.8;proto=a", b"for=10.0.0.7;proto=b"], "a"),
+        ([b"for=192.0.2.1, for=10.0.0.7;proto=b"], None),
+        ([], None),
+    ],
+)
+def test_the_element_that_tells_of_the_client_is_the_first_that_a_trusted_proxy_wrote(values, proto):
+    headers = [(b"forwarded", value) for value in values]
+    assert TrustedProxies(["10.0.0.0/8"], source="forwarded").client_element(headers).get("proto") == proto
+
+
+@pytest.mark.parametrize("source", ["forwarded", "x-forwarded-for"])
+@given(
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from([b"forwarded", b"x-forwarded-for"]),
+            st.binary(max_size=60) | st.text('for=";,\\1.:', max_size=40).map(str.encode),
+        ),
+        max_size=4,
+    )
+)
+def test_no_value_can_do_harm(source, headers):
+    client = TrustedProxies(["10.0.0.0/8"], source=source).client("10.0.0.1", headers)
     assert client
     assert set(client) <= set("0123456789abcdef.:")
 

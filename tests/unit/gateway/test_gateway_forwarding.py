@@ -170,6 +170,34 @@ async def test_forwarded_of_a_trusted_proxy_is_extended():
     assert request.get(b"x-real-ip") == b"2001:db8::1"
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "proto", "host"),
+    [
+        (
+            b'for=203.0.113.9;proto=HTTPS;host="public.test:8443", for=127.0.0.1;proto=http',
+            b"https",
+            b"public.test:8443",
+        ),
+        (b"for=6.6.6.6;proto=https;host=forged.test, for=203.0.113.9", b"http", b"example.test"),
+        (b'for=203.0.113.9;proto="a b";host="a, b"', b"http", b"example.test"),
+        (b"for=203.0.113.9", b"http", b"example.test"),
+    ],
+)
+async def test_scheme_and_host_come_from_the_field_that_the_proxies_maintain(forwarded, proto, host):
+    settings = {**LOCAL, "client_address_from": "forwarded"}
+    forged = (b"X-Forwarded-Proto: gopher", b"X-Forwarded-Host: evil.test")
+    request = await seen(get(b"/", b"Forwarded: " + forwarded, *forged), settings=settings)
+    assert (request.get(b"x-forwarded-proto"), request.get(b"x-forwarded-host")) == (proto, host)
+    assert request.get(b"x-real-ip") == b"203.0.113.9"
+
+
+async def test_an_open_quotation_does_not_swallow_this_hop():
+    settings = {**LOCAL, "client_address_from": "forwarded"}
+    request = await seen(get(b"/", b'Forwarded: for=6.6.6.6;x=", for=203.0.113.9;host="h"'), settings=settings)
+    assert request.get(b"forwarded") == b'for=unknown, for=127.0.0.1;host="example.test";proto=http'
+    assert request.get(b"x-real-ip") == b"127.0.0.1"
+
+
 async def test_the_field_that_a_trusted_proxy_does_not_maintain_is_made_anew():
     fields = (b"Forwarded: for=6.6.6.6", b"X-Forwarded-For: 203.0.113.9, nonsense")
     request = await seen(get(b"/", *fields), settings=LOCAL)

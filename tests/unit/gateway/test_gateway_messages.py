@@ -38,11 +38,34 @@ from seawall.gateway.upstream import UNTIL_CLOSE
         (b"/a/.", b"/a/"),
         (b"/a/.hidden", b"/a/.hidden"),
         (b"/a/...", b"/a/..."),
-        (b"/%41", b"/%41"),
+        (b"/%41", b"/A"),
+        (b"/%61dmin", b"/admin"),
+        (b"/a%2Fb%2fc", b"/a%2Fb%2fc"),
+        (b"/%2561", b"/%2561"),
+        (b"/a%20%c3%bc%00", b"/a%20%c3%bc%00"),
+        (b"/%7Ex%2D%5f%2e", b"/~x-_."),
+        (b"/%zz%6", b"/%zz%6"),
+        (b"/%%36%31", b"/%%361"),
+        (b"/%6%31%61", b"/%6%31a"),
+        (b"/%6%%31%61", b"/%6%%31a"),
+        (b"/x/%2E%2e/%61", b"/a"),
     ],
 )
 def test_routes_are_matched_on_the_resolved_path(path, routed):
     assert routing_path(path) == routed
+
+
+@given(st.binary(max_size=30) | st.text("%/.123679aAeEfFgz", max_size=30).map(str.encode))
+def test_any_path_can_be_resolved_and_resolving_again_changes_nothing(path):
+    resolved = routing_path(path)
+    assert routing_path(resolved) == resolved
+
+
+def test_exactly_the_unreserved_characters_are_decoded():
+    unreserved = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+    for code in range(256):
+        for escape in (b"%%%02x" % code, b"%%%02X" % code):
+            assert routing_path(b"/a" + escape) == b"/a" + (bytes([code]) if code in unreserved else escape)
 
 
 @given(st.lists(st.sampled_from([b"a", b".", b"..", b"%2e", b"%2E%2e", b"", b"..."]), max_size=8))

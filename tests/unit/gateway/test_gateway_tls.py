@@ -1,6 +1,7 @@
 """`https://` upstreams are verified: authority and name, and a failure says so in the log."""
 
 import logging
+import os
 import shutil
 import ssl
 import subprocess
@@ -93,3 +94,33 @@ async def test_a_stale_tls_connection_is_no_fault(pki):
     async with gateway(await serve(pki, once, Peer.serve), tls_ca_file=str(pki / "ca.pem")) as running:
         client = await running.client()
         assert [(await client.ask(get())).body for _ in range(2)] == [b"1", b"a"]
+
+
+@pytest.mark.parametrize("look", ["snapshot", "sweep"])
+async def test_a_rotated_ca_file_is_picked_up(pki, tmp_path, caplog, look):
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes((pki / "ca.pem").read_bytes())
+    async with gateway(await serve(pki), tls_ca_file=str(ca), retry_attempts=0) as running:
+        runtime = running.worker.runtime
+
+        def rotate(name: str) -> None:
+            ca.write_bytes((pki / name).read_bytes() if name else b"half a certifica")
+            os.utime(ca, ns=(0, ca.stat().st_mtime_ns + 1_000_000))
+            if look == "snapshot":
+                running.apply([running.upstreams[0].url])
+            else:
+                runtime._trust_checked = -1e9
+                runtime.sweep()
+
+        assert (await running.ask(get())).status == 200
+        rotate("ca.pem")
+        assert (await running.ask(get())).status == 200
+        assert len(running.upstreams[0].peers) == 2  # what was verified by the file's earlier content is verified anew
+        with caplog.at_level(logging.WARNING, "seawall.gateway"):
+            rotate("")
+            assert (await running.ask(get())).status == 200
+        assert [record for record in caplog.records if "is trusted until it can" in record.getMessage()]
+        rotate("stranger.pem")
+        assert (await running.ask(get())).status == 503
+        rotate("ca.pem")
+        assert (await running.ask(get())).status == 200

@@ -57,6 +57,14 @@ def test_update_returns_what_is_new() -> None:
     assert dict(totals) == {"k": [6, 11]}
 
 
+def test_a_baseline_counts_in_the_total_and_is_nothing_new() -> None:
+    totals = CumulativeTotals()
+    assert totals.update(("w", 1), "k", (3, 10), baseline=True) == [0, 0]
+    assert totals.total("k") == [3, 10]
+    assert totals.update(("w", 1), "k", (5, 10), baseline=True) == [2, 0], "a row that is known has no other past"
+    assert totals.total("k") == [5, 10]
+
+
 def test_a_late_report_adds_nothing_and_takes_nothing() -> None:
     totals = CumulativeTotals()
     totals.update(("w", 1), "k", (5,))

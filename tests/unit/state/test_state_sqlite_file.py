@@ -215,7 +215,9 @@ async def test_path_that_cannot_be_written_is_named(tmp_path: Path, shape: str) 
     with pytest.raises(StateUnavailableError, match="cannot use the state file") as refused:
         await store.ping()
     assert str(path) in str(refused.value)
+    assert "cannot be written" in str(refused.value)
     assert "writable" in refused.value.hint
+    assert "--state" in refused.value.hint
     with pytest.raises(StateUnavailableError):
         await store.ping()
     with pytest.raises(StateUnavailableError, match="left alone after repeated failures: cannot use the state file"):

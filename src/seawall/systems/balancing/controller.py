@@ -22,15 +22,15 @@ from seawall.systems.balancing.membership import TlsContexts, check_plans, membe
 from seawall.systems.balancing.model import (
     BalancingReport,
     BalancingSnapshot,
-    InstanceState,
     PoolSnapshot,
     RouteSnapshot,
     StrategyName,
 )
+from seawall.systems.balancing.news import ChangeLog, changes_of
 from seawall.systems.balancing.operations import Operations
 from seawall.systems.balancing.outliers import Ejected, OutlierChange
 from seawall.systems.balancing.plan import PoolPlan, plan_pools, plan_routes
-from seawall.systems.balancing.registry import Registration, Registry
+from seawall.systems.balancing.registry import Registration, Registry, resumed
 from seawall.systems.balancing.settings import BalancingSettings
 from seawall.systems.balancing.status import LoadBalancerStatus, PoolStatus, instance_status, pool_status
 
@@ -82,6 +82,8 @@ class BalancingController:
         self._leaving: dict[tuple[str, str], float] = {}
         self._resumed: BalancingSnapshot | None = None
         self._published: BalancingSnapshot | None = None
+        self._news = ChangeLog(_log)
+        self._filled: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
@@ -93,22 +95,12 @@ class BalancingController:
         self._resumed = snapshot
         answers: dict[str, set[str]] = {}
         for pool in snapshot.pools:
-            settings = self._settings.pools.get(pool.name)
-            expanded = {Endpoint.parse(url).host for url in settings.dns} if settings is not None else set()
             for instance in pool.instances:
-                host = Endpoint.parse(instance.url).host
                 if instance.addresses:
-                    answers.setdefault(host, set()).update(instance.addresses)
-                if host in expanded and instance.id.startswith(f"{host}@"):
-                    continue  # it comes back through its name
-                record = Registration(
-                    url=instance.url,
-                    weight=instance.weight,
-                    region=instance.region,
-                    location=instance.location,
-                    draining=instance.state is InstanceState.DRAINING,
-                )
-                self._registry.resume(pool.name, instance.id, record)
+                    answers.setdefault(Endpoint.parse(instance.url).host, set()).update(instance.addresses)
+                record = resumed(instance, self._clock.wall())
+                if record is not None:
+                    self._registry.resume(pool.name, instance.id, record)
         for name, addresses in answers.items():
             self._names.seed(name, addresses)
 
@@ -150,6 +142,7 @@ class BalancingController:
         await self._checker.stop()
         await self._names.stop()
         await self._registry.stop()
+        self._news.flush()
 
     async def reconfigure(self, settings: BalancingSettings) -> None:
         """Take another settings section; raise before anything changes when it cannot be provisioned."""
@@ -189,6 +182,7 @@ class BalancingController:
         now = self._clock.monotonic()
         self._fleet.set_pools({name: plan.policy for name, plan in provision.plans.items()}, now)
         self._names.set_interval(provision.settings.dns_interval_ms / 1000)
+        self._filled &= provision.plans.keys()
         self._conflicts = {name: found for name, found in self._conflicts.items() if name in provision.plans}
         self._stale = set(provision.plans)
         self._refresh()
@@ -222,13 +216,15 @@ class BalancingController:
         if roster.record_check(instance_id, result, now=now, wall=wall):
             level = logging.INFO if result.ok else logging.WARNING
             verdict = "healthy" if result.ok else "unhealthy"
-            _log.log(level, "instance %s/%s is %s: %s", pool, instance_id, verdict, result.reason)
+            self._news.tell(now, pool, instance_id, verdict, f": {result.reason}", level=level)
             self._soon()
 
     def _on_members_changed(self, pool: str) -> None:
         if pool in self._plans:
             self._stale.add(pool)
             self._soon()
+        else:
+            self._registry.take_expired(pool)
 
     def _on_name_changed(self, name: str) -> None:
         _log.info("name %s is now %s", name, ", ".join(self._names.addresses(name)))
@@ -254,11 +250,22 @@ class BalancingController:
             if findings and findings != self._conflicts.get(pool):
                 _log.warning("pool %s: %s", pool, "; ".join(findings[:5]))
             self._conflicts[pool] = findings
+            self._tell_members(pool, members, now)
             self._fleet.set_members(pool, members, now)
         self._stale.clear()
         if self._running:
             self._names.watch(names_of(self._plans.values(), self._fleet))
             self._checker.plan(check_plans(self._plans, self._fleet, self._contexts))
+
+    def _tell_members(self, pool: str, members: Mapping[str, Member], now: float) -> None:
+        """Log how a pool's members change; those of its first moment are one line, they are no change."""
+        expired = self._registry.take_expired(pool)
+        if pool not in self._filled:
+            self._filled.add(pool)
+            _log.info("pool %s begins with %d instance%s", pool, len(members), "s" * (len(members) != 1))
+            return
+        for instance_id, what, detail in changes_of(self._members(pool) or {}, members, expired):
+            self._news.tell(now, pool, instance_id, what, detail)
 
     def _publish(self) -> None:
         if self._timer is not None:
@@ -284,6 +291,7 @@ class BalancingController:
             await asyncio.sleep(_TICK)
             now = self._clock.monotonic()
             self._tell(self._fleet.step(now))
+            self._news.step(now)
             if now >= purge_at:
                 purge_at = now + _PURGE
                 self._fleet.purge(now)
@@ -327,10 +335,10 @@ class BalancingController:
         now = self._clock.monotonic()
         for pool, change in changes:
             if isinstance(change, Ejected):
-                name, seconds = f"{pool}/{change.instance_id}", change.until - now
-                _log.warning("instance %s is ejected for %.0f s: %s", name, seconds, change.reason)
+                detail = f" for {change.until - now:.0f} s: {change.reason}"
+                self._news.tell(now, pool, change.instance_id, "ejected", detail, level=logging.WARNING)
             else:
-                _log.info("instance %s/%s is back from its ejection", pool, change.instance_id)
+                self._news.tell(now, pool, change.instance_id, "back from its ejection")
 
     # -- what is shown and asked ---------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Instance:
         key: `pool/id`, as reports name it.
         weight: effective relative capacity from the snapshot.
         active: attempts in flight from this process.
-        ewma: peak-EWMA of the round-trip time in seconds as of `stamp`; 0 when never measured.
+        ewma: peak-EWMA of the time to the response's head in seconds as of `stamp`; 0 when never measured.
         stamp: monotonic seconds of the last change of `ewma`.
         handicap: 1 / weight, doubled per consecutive error: what a cost is multiplied by.
         consecutive_errors: errors of any kind since the last success.

@@ -83,6 +83,7 @@ class BalancingEngine:
         self._router = Router((), {})
         self._leaving: list[Instance] = []
         self._retired: dict[str, Row] = {}
+        self._revived: dict[str, None] = {}
         self._retired_pools: dict[str, Pool] = {}
         self._lookups: dict[str, LocationLookup] = {}
 
@@ -105,6 +106,7 @@ class BalancingEngine:
         router = Router(snapshot.routes, pools)
         lookups = {path: self._lookup(path) for path in {pool.geoip_database for pool in snapshot.pools}}
         removed: list[Instance] = []
+        retired = set(self._retired)
         for pool_snapshot in snapshot.pools:
             tools = self._tools._replace(locate=lookups[pool_snapshot.geoip_database])
             _update_pool(pools[pool_snapshot.name], pool_snapshot, tools, self._retired, removed)
@@ -116,6 +118,10 @@ class BalancingEngine:
                 self._retired_pools[name] = pool
         for name in pools:
             self._retired_pools.pop(name, None)
+        for key in retired - self._retired.keys():
+            name, _, instance_id = key.partition("/")
+            pools[name].by_id[instance_id].dirty = True  # the next report tells the counts it came back with
+            self._revived[key] = None
         self.pools = pools
         self._router = router
         self.version = snapshot.version
@@ -194,15 +200,21 @@ class BalancingEngine:
         instance.pool.active += 1
         instance.dirty = True
 
-    def finish(self, instance: Instance, seconds: float, outcome: Outcome, status: int = 0) -> None:
+    def finish(
+        self, instance: Instance, seconds: float, outcome: Outcome, status: int = 0, *, latency: float | None = None
+    ) -> None:
         """Count an attempt as ended.
 
         Args:
             instance: the one that `start` was called with.
-            seconds: from the start of the attempt to its end (or to the client's going away).
+            seconds: from the start of the attempt to its end (or to the client's going away); for the histogram.
             outcome: how it ended.
             status: the response's status, 0 when there was none.
+            latency: from the start to the response's head, for the estimate that strategies go by: a long body says
+                little about how busy an instance is. `seconds` when it is not known.
         """
+        if latency is None:
+            latency = seconds
         instance.active -= 1
         pool = instance.pool
         pool.active -= 1
@@ -218,14 +230,14 @@ class BalancingEngine:
                 instance.refused_at = 0.0
                 instance.weigh()
             now = self._clock()
-            if seconds >= ewma:
-                instance.ewma = seconds
+            if latency >= ewma:
+                instance.ewma = latency
             else:
-                instance.ewma = seconds + (ewma - seconds) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
+                instance.ewma = latency + (ewma - latency) * exp((instance.stamp - now) / pool.snapshot.ewma_decay)
             instance.stamp = now
         elif outcome is _CANCELLED:
             counts[_CANCELLED_INDEX] += 1
-            self._raise_estimate(instance, seconds)
+            self._raise_estimate(instance, latency)
             return
         else:
             counts[_INDEX[outcome]] += 1
@@ -233,7 +245,7 @@ class BalancingEngine:
             if outcome is _CONNECT_FAILED:
                 instance.refused_at = self._clock()
             instance.weigh()
-            self._raise_estimate(instance, max(seconds, _FAILED_AT_ONCE))
+            self._raise_estimate(instance, max(latency, _FAILED_AT_ONCE))
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
 
@@ -306,7 +318,8 @@ class BalancingEngine:
                     instance.dirty = False
         if not instances and not pools and not full:
             return None
-        return BalancingReport(instances=instances, pools=pools)
+        revived, self._revived = tuple(self._revived), {}
+        return BalancingReport(instances=instances, pools=pools, full=full, revived=revived)
 
 
 def _update_pool(

@@ -15,6 +15,7 @@ __all__ = ["Fleet"]
 
 _BUCKETS = len(DURATION_BUCKETS) + 1
 _COUNTS = len(OUTCOMES) + 2
+_RETRIES = _COUNTS - 1
 _POOL_COLUMNS = 4
 
 
@@ -28,6 +29,7 @@ class Fleet:
         self._rosters: dict[str, Roster] = {}
         self._instance_totals = CumulativeTotals()
         self._pool_totals = CumulativeTotals()
+        self._met: set[WorkerId] = set()
 
     @property
     def rosters(self) -> Mapping[str, Roster]:
@@ -52,24 +54,33 @@ class Fleet:
         self._rosters[pool].set_members(members, now)
 
     def on_report(self, worker: WorkerId, report: BalancingReport, now: float) -> list[tuple[str, OutlierChange]]:
-        """Take one worker's report; return what outlier detection made of it at once, by pool."""
+        """Take one worker's report; return what outlier detection made of it at once, by pool.
+
+        A worker may be older than this fleet: what it counted before it was met belongs in the totals, but an instance
+        must not be judged now for what it did then, nor for its life before it left the pool.
+        """
+        history = report.full and worker not in self._met
+        self._met.add(worker)
         touched: set[str] = set()
         for key, row in report.instances.items():
             pool, _, instance_id = key.partition("/")
             roster = self._rosters.get(pool)
             if roster is None or roster.find(instance_id) is None:
                 continue
-            added = self._instance_totals.update(worker, key, (*row.counts, *row.buckets, row.duration_us))
+            columns = (*row.counts, *row.buckets, row.duration_us)
+            baseline = history or key in report.revived
+            added = self._instance_totals.update(worker, key, columns, baseline=baseline)
             roster.observe(worker, instance_id, row, added, now)
             touched.add(pool)
         for pool, counts in report.pools.items():
             if pool in self._rosters:
-                columns = (counts.requests, counts.retries, counts.retries_refused, counts.no_instance)
-                self._pool_totals.update(worker, pool, (*columns, *counts.responses))
+                requests = (counts.requests, counts.retries, counts.retries_refused, counts.no_instance)
+                self._pool_totals.update(worker, pool, (*requests, *counts.responses))
         return [(pool, change) for pool in sorted(touched) for change in self._rosters[pool].step(now)]
 
     def on_worker_gone(self, worker: WorkerId) -> None:
         """Forget a worker's gauges; its counts stay in the totals."""
+        self._met.discard(worker)
         self._instance_totals.forget_source(worker)
         self._pool_totals.forget_source(worker)
         for roster in self._rosters.values():
@@ -102,6 +113,7 @@ class Fleet:
                 row = self.instance_total(pool, instance_id)
                 for index, outcome in enumerate(OUTCOMES):
                     yield Sample(instruments.REQUESTS, (*labels, outcome.value), row[index])
+                yield Sample(instruments.RETRIES, labels, row[_RETRIES])
                 buckets = row[_COUNTS : _COUNTS + _BUCKETS]
                 yield Sample(instruments.REQUEST_DURATION, labels, row[-1] / 1e6, buckets)
                 yield Sample(instruments.ACTIVE_REQUESTS, labels, sum(instance.active.values()))
@@ -116,8 +128,7 @@ class Fleet:
             states[roster.state(instance_id)] += 1
         for state, count in states.items():
             yield Sample(instruments.INSTANCES, (pool, state.value), count)
-        _, retries, refused, no_instance, *responses = self.pool_total(pool)
-        yield Sample(instruments.RETRIES, (pool,), retries)
+        _, _, refused, no_instance, *responses = self.pool_total(pool)
         yield Sample(instruments.RETRIES_REFUSED, (pool,), refused)
         yield Sample(instruments.NO_INSTANCE, (pool,), no_instance)
         for index, count in enumerate(responses, start=1):

@@ -40,7 +40,11 @@ EJECTIONS = _registry.counter(
     "Times that outlier detection took an instance out, by reason.",
     ("pool", "instance", "reason"),
 )
-RETRIES = _registry.counter("load_balancer_retries_total", "Retries sent to another instance.", ("pool",))
+RETRIES = _registry.counter(
+    "load_balancer_retries_total",
+    "Attempts sent to an instance after another one had failed.",
+    ("pool", "instance"),
+)
 RETRIES_REFUSED = _registry.counter(
     "load_balancer_retries_refused_total", "Retries that the retry budget did not allow.", ("pool",)
 )

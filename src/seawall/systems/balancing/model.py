@@ -73,6 +73,10 @@ class InstanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         weight: effective relative capacity, above 0: configured weight x slow-start ramp x reported load.
         region: name of its region, empty when unknown.
         location: (latitude, longitude) in degrees, or None.
+        source: where it comes from: `file`, `registry` or `dns`; a start without the store brings back only what it
+            cannot learn elsewhere. Empty when that is not known. The engine does not look at it.
+        leaves_at: seconds since the Unix epoch at which an unregistration ends it, None when none is under way. The end
+            of a time to live is not here: each heartbeat moves it, and that is no news to an engine.
     """
 
     id: str
@@ -82,6 +86,8 @@ class InstanceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     location: tuple[float, float] | None = None
     state: InstanceState = InstanceState.HEALTHY
+    source: str = ""
+    leaves_at: float | None = None
 
 
 class AffinitySnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +222,16 @@ class PoolReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BalancingReport(Report, frozen=True, kw_only=True):
-    """What one worker saw; instances by `pool/instance id`, only those that changed unless asked for all."""
+    """What one worker saw.
+
+    Attributes:
+        instances: by `pool/instance id`, only those that changed unless `full`.
+        pools: by name, in the same way.
+        full: everything is here, as at the beginning of a connection.
+        revived: keys of instances that came back since the last report with the counts of their earlier lives.
+    """
 
     instances: dict[str, InstanceReport] = msgspec.field(default_factory=dict)
     pools: dict[str, PoolReport] = msgspec.field(default_factory=dict)
+    full: bool = False
+    revived: tuple[str, ...] = ()

@@ -182,10 +182,6 @@ class OutlierDetector:
             self._decay(now)
         return changes
 
-    def next_due(self) -> float:
-        """Return the monotonic second at which `step` has something to do even if nothing is observed."""
-        return min((track.until for track in self._ejected.values()), default=math.inf)
-
     def _return_served(self, now: float, changes: list[OutlierChange]) -> None:
         served = [
             instance_id

@@ -12,8 +12,9 @@ from seawall.core.errors import ConflictError, StateError
 from seawall.state.scripts import compare_and_set, put_if_absent
 from seawall.state.store import StateStore
 from seawall.systems.balancing.members import Member, Override, Source
+from seawall.systems.balancing.model import InstanceSnapshot, InstanceState
 
-__all__ = ["Registration", "Registry"]
+__all__ = ["Registration", "Registry", "resumed"]
 
 _log = logging.getLogger("seawall.balancing.registry")
 
@@ -25,6 +26,7 @@ _RESCAN = 10.0
 """Seconds between full scans, in case a change notice was lost without anyone noticing."""
 _RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _ATTEMPTS = 16
+_CLOCKS_APART = 0.5
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,34 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
             region=self.region,
             location=self.location,
             draining=self.draining or self.leaving,
+            leaving=self.leaving,
+            expires_at=self.expires_at,
         )
+
+
+def resumed(instance: InstanceSnapshot, now: float) -> Registration | Override | None:
+    """Return what the store said about an instance, as far as the last known snapshot tells; None for nothing.
+
+    Only a registration brings an instance back: one of the file or of DNS returns through these, or is gone.
+
+    Args:
+        instance: as it was published last.
+        now: seconds since the Unix epoch.
+    """
+    draining = instance.state is InstanceState.DRAINING
+    if instance.source != Source.REGISTRY:
+        return Override(draining=True) if draining else None
+    if instance.leaves_at is not None and instance.leaves_at <= now:
+        return None
+    return Registration(
+        url=instance.url,
+        weight=instance.weight,
+        region=instance.region,
+        location=instance.location,
+        draining=draining and instance.leaves_at is None,
+        leaving=instance.leaves_at is not None,
+        expires_at=instance.leaves_at,
+    )
 
 
 _Key = tuple[str, str]
@@ -81,6 +110,7 @@ class Registry:
         self._on_change = on_change
         self._registrations: dict[_Key, Registration] = {}
         self._overrides: dict[_Key, Override] = {}
+        self._expired: dict[str, set[str]] = {}
         self._touched: set[str] = set()
         self._loading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,14 +131,16 @@ class Registry:
         """Return what operators changed about instances of the file and of DNS."""
         return {key[1]: record for key, record in self._overrides.items() if key[0] == pool}
 
-    def resume(self, pool: str, instance_id: str, record: Registration) -> None:
-        """Take the last known state of an instance while the store cannot be read.
+    def take_expired(self, pool: str) -> set[str]:
+        """Return the ids whose registration ended for want of a heartbeat since the last call."""
+        return self._expired.pop(pool, set())
 
-        Whether it was registered is not known: one of the file with the same id counts before it, drained as it was.
-        """
-        self._registrations[pool, instance_id] = record
-        if record.draining:
-            self._overrides[pool, instance_id] = Override(draining=True)
+    def resume(self, pool: str, instance_id: str, record: Registration | Override) -> None:
+        """Take the last known state of an instance while the store cannot be read."""
+        if isinstance(record, Registration):
+            self._registrations[pool, instance_id] = record
+        else:
+            self._overrides[pool, instance_id] = record
 
     async def load(self) -> None:
         """Read everything; raise `StateUnavailableError` when the store cannot be reached, and change nothing then."""
@@ -203,10 +235,17 @@ class Registry:
                 self.unreadable[key] = str(error)
         if after is None:
             records.pop(place, None)
+            if isinstance(before, Registration) and self._ran_out(before):
+                self._expired.setdefault(pool, set()).add(instance_id)
         else:
             records[place] = after
         if _without_time(before) != _without_time(after):
             self._on_change(pool)
+
+    def _ran_out(self, record: Registration) -> bool:
+        """Return whether a record that is gone ended by its time; the store's clock may differ from ours a little."""
+        ends = record.expires_at
+        return not record.leaving and ends is not None and self._clock.wall() >= ends - _CLOCKS_APART
 
     async def _follow(self) -> None:
         pause = _RETRY_FIRST

@@ -165,7 +165,7 @@ class Roster:
     def observe(
         self, worker: WorkerId, instance_id: str, report: InstanceReport, added: Sequence[int], now: float
     ) -> None:
-        """Take one worker's report on an instance; `added` is what its counts grew by, in the row's order."""
+        """Take one worker's report on an instance; `added` is what its counts grew by just now, in row order."""
         instance = self.find(instance_id)
         if instance is None:
             return
@@ -255,6 +255,8 @@ class Roster:
                 region=instance.member.region,
                 location=instance.member.location,
                 state=self.state(instance_id),
+                source=instance.member.source.value,
+                leaves_at=instance.member.expires_at if instance.member.leaving else None,
             )
             for instance_id, instance in self._instances.items()
         )

@@ -28,6 +28,7 @@ from seawall.config.section import (
     refusal,
     setting,
 )
+from seawall.config.shadowing import EarlierRoutes
 
 __all__ = [
     "MAX_INSTANCES",
@@ -325,11 +326,14 @@ class BalancingSettings(Section):
     """
 
     strategy: StrategySetting = setting(
-        "round-robin", "How an instance is chosen in pools that do not say.", env="LB_STRATEGY"
+        "round-robin",
+        "How an instance is chosen in pools that do not say. From the environment it wins over what the file says of a "
+        "pool; from the command line (--strategy), over both.",
+        env="LB_STRATEGY",
     )
     health: HealthSettings = setting(
         HealthSettings(),
-        "Active health checks, where a pool does not say otherwise.",
+        "Active health checks, where a pool does not say otherwise in the same place or a stronger one.",
         env={"LB_HEALTH_CHECK_INTERVAL": "interval_ms"},
     )
     outliers: OutlierSettings = setting(OutlierSettings(), "Outlier ejection, where a pool does not say otherwise.")
@@ -374,6 +378,7 @@ class BalancingSettings(Section):
     def _route_findings(self) -> Iterator[Finding]:
         conditions: dict[Any, int] = {}
         names: dict[str, int] = {}
+        earlier = EarlierRoutes()
         for index, route in enumerate(self.routes):
             if route.pool not in self.pools:
                 known = ", ".join(self.pools) or "there is none"
@@ -384,6 +389,14 @@ class BalancingSettings(Section):
             if condition in conditions:
                 text = "the same condition as {other}, which always wins; remove or change one"
                 yield Finding(("routes", index), text, ("routes", conditions[condition]))
+            elif (winner := earlier.covering(route)) is not None:
+                first = self.routes[winner].name
+                text = (
+                    f'"{route.name}" never matches, since {{other}} ("{first}") comes first and takes all that it would'
+                )
+                text += "; move it up or remove it"
+                yield Finding(("routes", index), text, ("routes", winner))
+            earlier.add(index, route)
             if route.name in names:
                 text = f'"{route.name}" is also the name of {{other}}; names are unique'
                 yield Finding(("routes", index, "name"), text, ("routes", names[route.name]))
