@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seawall.balancer import DynamicLoadBalancer
+    from seawall.limiter import AdaptiveRateLimiter
 
     __version__: str
 
-__all__ = ["DynamicLoadBalancer", "__version__"]
+__all__ = ["AdaptiveRateLimiter", "DynamicLoadBalancer", "__version__"]
 
-_PLACES = {"DynamicLoadBalancer": "seawall.balancer"}
+_PLACES = {"AdaptiveRateLimiter": "seawall.limiter", "DynamicLoadBalancer": "seawall.balancer"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute may be anything

@@ -37,7 +37,17 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "dns": URLS,
 }
 # What means something only together with something else is made below, not field by field.
-APART = {"kind", "pools", "routes", "instances", "regions", "headers", "max_ejection_ms", "base_ejection_ms"}
+APART = {
+    "kind",
+    "pools",
+    "routes",
+    "instances",
+    "regions",
+    "headers",
+    "max_ejection_ms",
+    "base_ejection_ms",
+    "ratelimit",
+}
 
 
 def _value(key: str, node: JsonSchema) -> st.SearchStrategy[Any]:
@@ -82,10 +92,43 @@ INSTANCES = st.lists(
 )
 
 
+LIMITS = st.floats(1, 1000)
+RATELIMIT = st.fixed_dictionaries(
+    {},
+    optional={
+        "base": LIMITS,
+        "window_ms": st.floats(1, 86_400_000),
+        "adaptive": st.booleans(),
+        "mode": st.sampled_from(["off", "shadow", "enforce"]),
+        "headers": st.lists(st.sampled_from(["ratelimit", "x-ratelimit"]), max_size=2),
+        "roles": st.dictionaries(NAMES, st.floats(0.1, 100), max_size=2),
+        "endpoints": st.lists(
+            st.fixed_dictionaries({"factor": st.floats(0.1, 10)}, optional={"paths": st.just(["/a"])})
+        ),
+        "shedding": st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "slack": st.floats(1.1, 50)}),
+        "threat": st.fixed_dictionaries({}, optional={"floor": st.floats(0.01, 1)}),
+        "rules": st.lists(
+            st.fixed_dictionaries(
+                {"id": NAMES.filter(lambda name: name != "base"), "fallthrough": st.just(True)},
+                optional={
+                    "key": st.lists(st.sampled_from(["client/24", "user", "header:x"]), min_size=1, max_size=2),
+                    "windows": st.lists(st.fixed_dictionaries({"limit": LIMITS}), max_size=2),
+                    "match": st.fixed_dictionaries({}, optional={"paths": st.lists(PATHS, max_size=2)}),
+                },
+            ),
+            max_size=3,
+            unique_by=lambda rule: rule["id"],
+        ),
+    },
+)
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Return the plain values of a configuration that is right."""
     document = draw(_table(SCHEMA))
+    if ratelimit := draw(RATELIMIT):
+        document["ratelimit"] = ratelimit
     names = draw(st.lists(NAMES, max_size=3, unique_by=lambda name: name.upper().replace("-", "_")))
     pools = {
         name: draw(_definition("PoolSettings"))

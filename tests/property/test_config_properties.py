@@ -87,8 +87,8 @@ def test_environment_and_command_line_give_what_a_file_gives(document: dict[str,
     expected = Settings.model_validate(document)
     # Names in upper case lose their dashes, so a pool is known by the file.
     names = {"balancing": {"pools": {name: {} for name in document.get("balancing", {}).get("pools", {})}}}
-    fixed = [(path, value) for path, value in leaves_of(document) if not {"regions", "headers"} & set(path)]
-    free = [(path, value) for path, value in leaves_of(document) if {"regions", "headers"} & set(path)]
+    fixed = [(path, value) for path, value in leaves_of(document) if not {"regions", "headers", "roles"} & set(path)]
+    free = [(path, value) for path, value in leaves_of(document) if {"regions", "headers", "roles"} & set(path)]
     environ = {variable_name(path): value if isinstance(value, str) else json.dumps(value) for path, value in fixed}
     overrides: dict[str, Any] = names
     for path, value in free:

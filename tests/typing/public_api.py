@@ -1,19 +1,21 @@
 """What a user's type checker sees of Seawall. Checked by mypy and by pyright, never run."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, assert_type
 
 import httpx
 
 import seawall
-from seawall import DynamicLoadBalancer
+from seawall import AdaptiveRateLimiter, DynamicLoadBalancer
 from seawall.balancer import Attempt, NoInstanceError, SelectedInstance
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import ConfigurationError, SeawallError
 from seawall.core.request import Request
+from seawall.limiter import Factors, LimitContext, LimiterStatus, LimitExceededError, LimitResult, LoadSample, Reason
 from seawall.middleware.asgi import LoadReporter
 from seawall.middleware.httpx import BalancingTransport
+from seawall.middleware.ratelimit import RateLimitMiddleware, limited
 from seawall.systems.balancing.model import Outcome
 from seawall.testing import FakeClock
 
@@ -83,6 +85,50 @@ def as_middleware() -> None:
         return in_flight / 64
 
     assert_type(LoadReporter(application, path="/load", utilisation=utilisation), LoadReporter)
+
+
+def limiters() -> None:
+    AdaptiveRateLimiter()
+    AdaptiveRateLimiter({"base": 10, "rules": [{"id": "a", "windows": [{"limit": 5}]}]})
+    AdaptiveRateLimiter(Path("seawall.toml"), clock=FakeClock())
+    AdaptiveRateLimiter(9001)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+async def limiting(limiter: AdaptiveRateLimiter) -> None:
+    result = await limiter.check_limit("alice", {"role": "admin", "cost": 2.0})
+    assert_type(result, LimitResult)
+    assert_type(result.allowed, bool)
+    assert_type(result.remaining, int)
+    assert_type(result.retry_after, float)
+    assert_type(result.reason, Reason)
+    assert_type(result.factors, Factors)
+    assert_type(limiter.check("alice", LimitContext(tenant="acme")), LimitResult)
+    limiter.correct(result, 3.5)
+    limiter.refund(result)
+    limiter.observe(LoadSample(at=1.0, in_flight=5.0))
+    limiter.override("user:alice", 500, seconds=60)
+    assert_type(limiter.status(), LimiterStatus)
+    try:
+        with limiter.hold("alice") as held:
+            assert_type(held, LimitResult)
+    except LimitExceededError as error:
+        assert_type(error.result, LimitResult)
+
+
+def limited_application(limiter: AdaptiveRateLimiter) -> None:
+    def identify(scope: MutableMapping[str, Any]) -> dict[str, str]:
+        return {"user": str(scope["path"])}
+
+    proxies: Sequence[str] = ["10.0.0.0/8"]
+    assert_type(
+        RateLimitMiddleware(application, limiter, identify=identify, trusted_proxies=proxies), RateLimitMiddleware
+    )
+
+    @limited(limiter, route="search", cost=2.0)
+    async def search(q: str) -> str:
+        return q
+
+    search("x")
 
 
 def clocks() -> None:

@@ -13,6 +13,7 @@ from seawall.config.gateway import GatewaySettings
 from seawall.config.section import Finding, Section, refusal, setting
 from seawall.config.state import StateSettings
 from seawall.systems.balancing.settings import BalancingSettings
+from seawall.systems.ratelimit.settings import RateLimitSettings
 
 __all__ = ["Settings"]
 
@@ -29,6 +30,9 @@ class Settings(Section):
     state: StateSettings = setting(StateSettings(), "Where shared truth is kept.")
     control: ControlSettings = setting(ControlSettings(), "How the control process and its workers keep in touch.")
     balancing: BalancingSettings = setting(BalancingSettings(), "Pools of instances, and the routes to them.")
+    ratelimit: RateLimitSettings = setting(
+        RateLimitSettings(), "Limits of AdaptiveRateLimiter; the gateway does not apply them yet."
+    )
 
     @model_validator(mode="after")
     def _refuse_impossible(self) -> Self:
@@ -45,7 +49,7 @@ class Settings(Section):
         return self
 
     def remarks(self) -> Iterator[Finding]:
-        """Yield what leaves requests without an answer, or a pool without requests."""
+        """Yield what leaves requests without an answer, a pool without requests, or limits without effect."""
         pools, routes = self.balancing.pools, self.balancing.routes
         if not pools:
             text = "there is no pool, so no request can be passed on; give --upstream URL or add [balancing.pools.NAME]"
@@ -57,6 +61,9 @@ class Settings(Section):
                 if name == DEFAULT_POOL:
                     text += ", which is also where --upstream puts its instances"
                 yield Finding(("balancing", "pools", name), text)
+        if self.ratelimit != RateLimitSettings():
+            text = "the gateway does not apply limits yet; they hold where an application uses AdaptiveRateLimiter"
+            yield Finding(("ratelimit",), text)
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:

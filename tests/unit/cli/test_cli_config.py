@@ -146,12 +146,20 @@ def test_a_file_that_is_not_there(seawall) -> None:
     assert done.err.startswith("seawall: there is no configuration file 'gone.toml', which -c names\n  hint: ")
 
 
-def test_warnings_go_to_standard_error(seawall, monkeypatch) -> None:
+def test_limits_that_the_gateway_does_not_apply_are_warned_of(seawall, monkeypatch) -> None:
     write("[balancing.pools.web]")
     monkeypatch.setenv("RATE_LIMIT_BASE", "5")
     done = seawall("config", "check")
     assert done.code == 0
-    assert done.err == "warning: environment RATE_LIMIT_BASE: this version does not use it yet; it changes nothing\n"
+    assert "ratelimit: the gateway does not apply limits yet" in done.err
+
+
+def test_warnings_go_to_standard_error(seawall, monkeypatch) -> None:
+    write("[balancing.pools.web]")
+    monkeypatch.setenv("GRAPHQL_MAX_DEPTH", "5")
+    done = seawall("config", "check")
+    assert done.code == 0
+    assert done.err == "warning: environment GRAPHQL_MAX_DEPTH: this version does not use it yet; it changes nothing\n"
 
 
 def test_show_tells_origins_and_hides_secrets(seawall, monkeypatch) -> None:

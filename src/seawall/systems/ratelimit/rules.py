@@ -1,0 +1,238 @@
+"""Rules as the engine uses them: compiled once per snapshot, with the states of their keys."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from seawall.core.errors import ConfigurationError, SeawallError
+from seawall.systems.ratelimit.condition import Condition, covers, segment_prefix
+from seawall.systems.ratelimit.headers import FieldWriter, Unit
+from seawall.systems.ratelimit.keyed import KeyedStates, keyed_states
+from seawall.systems.ratelimit.keys import LimitContext, compile_key
+from seawall.systems.ratelimit.model import Algorithm, Factors, Mode, RuleSnapshot, WindowSnapshot
+from seawall.systems.ratelimit.networks import NetworkMap
+from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, Quota, SlidingQuota
+
+__all__ = [
+    "CompiledRule",
+    "Limits",
+    "Matcher",
+    "compile_condition",
+    "compile_rules",
+]
+
+Matcher = Callable[[LimitContext], bool]
+
+Limits = tuple[tuple[float, ...], Factors, float, float]
+"""(effective limit of each window, factors, emission interval and burst of the first window)."""
+
+_MAX_CACHED = 4096
+
+
+class CompiledRule:
+    """One rule, its key's builder, its windows' algorithms and the states of its keys.
+
+    Args:
+        snapshot: the rule.
+        max_keys: keys whose states are kept at most.
+        before: the rule of the same id that it replaces; its states and counts are taken over where they fit.
+
+    Attributes:
+        by_method: whether the method alone decides the endpoint's factor, so that limits can be looked up in `cache`.
+        cache: effective limits by (role, method, pool) under the present load and threat.
+        matches: None when the rule takes every request.
+        simple: whether it is one GCRA window, whose state is a bare float; others keep a tuple of states.
+        plain: whether it is simple, enforced and the last to be asked.
+        unit: what a request of cost 1 takes under a simple rule.
+        counts: cumulative: allowed, refused by quota, refused by concurrency, refused in shadow.
+    """
+
+    __slots__ = (
+        "_endpoints",
+        "build",
+        "by_method",
+        "cache",
+        "counts",
+        "enforced",
+        "holds",
+        "id",
+        "matches",
+        "plain",
+        "quotas",
+        "simple",
+        "snapshot",
+        "table",
+        "unit",
+        "windows",
+        "writer",
+    )
+
+    def __init__(self, snapshot: RuleSnapshot, max_keys: int, before: "CompiledRule | None" = None) -> None:
+        self.snapshot = snapshot
+        self.id = snapshot.id
+        self.windows = snapshot.windows
+        self.matches = compile_condition(snapshot.match)
+        self.enforced = snapshot.mode is Mode.ENFORCE
+        self.holds = any(window.algorithm is Algorithm.CONCURRENCY for window in snapshot.windows)
+        self.simple = len(snapshot.windows) == 1 and snapshot.windows[0].algorithm is Algorithm.GCRA
+        self.plain = self.simple and self.enforced and not snapshot.fallthrough
+        self.unit = snapshot.windows[0].cost if self.simple else 1.0
+        self.build = compile_key(snapshot.key)
+        self.quotas = tuple(_quota(window) for window in snapshot.windows)
+        self.writer = FieldWriter(
+            [(window.name, 0.0 if _permits(window) else window.window) for window in snapshot.windows],
+            [Unit.CONCURRENT_REQUESTS if _permits(window) else Unit.REQUESTS for window in snapshot.windows],
+        )
+        self._endpoints = tuple(
+            (compile_condition(Condition(paths=endpoint.paths, methods=endpoint.methods)), endpoint.factor)
+            for endpoint in snapshot.endpoints
+        )
+        self.by_method = not any(endpoint.paths for endpoint in snapshot.endpoints)
+        self.cache: dict[tuple[str, str, str], Limits] = {}
+        self.counts: list[int] = before.counts if before is not None else [0, 0, 0, 0]
+        if before is not None and _shape(before.snapshot) == _shape(snapshot):
+            self.table: KeyedStates[Any] = before.table
+        else:
+            idle = max((_idle(window) for window in snapshot.windows), default=1.0)
+            self.table = keyed_states(max_keys, idle, self._limiting)
+
+    def limits(self, context: LimitContext, role: str, load: float, threat: float) -> Limits:
+        """Return the effective limits under factors that many requests share, and remember them in `cache`."""
+        factors = Factors(
+            role=self.snapshot.roles.get(role, 1.0),
+            endpoint=self._endpoint_factor(context),
+            load=load if self.snapshot.adaptive else 1.0,
+            threat=threat if self.snapshot.adaptive else 1.0,
+        )
+        found = self.scale(factors)
+        if self.by_method:
+            if len(self.cache) >= _MAX_CACHED:
+                self.cache.clear()
+            self.cache[role, context.method, context.pool] = found
+        return found
+
+    def _endpoint_factor(self, context: LimitContext) -> float:
+        for matches, factor in self._endpoints:
+            if matches is None or matches(context):
+                return factor
+        return 1.0
+
+    def scale(self, factors: Factors, override: float | None = None) -> Limits:
+        """Return the effective limits under some factors; an override stands for the first window's base x role."""
+        most = factors.endpoint * factors.load * factors.threat * factors.violations
+        product = factors.role * most
+        share = None if override is None or not self.windows else override / self.windows[0].limit
+        limits = []
+        for window in self.windows:
+            if share is None:
+                limits.append(min(max(window.limit * product, window.min), window.max))
+            else:
+                # What an operator set for one subject may pass the rule's own bounds, in both directions.
+                own = window.limit * share
+                limits.append(min(max(own * most, min(window.min, own)), max(window.max, own)))
+        if not self.simple:
+            return tuple(limits), factors, 0.0, 0.0
+        first = self.windows[0]
+        return tuple(limits), factors, first.window / limits[0], max(limits[0] * first.burst_share, 1.0)
+
+    def _limiting(self, state: Any, now: float) -> bool:  # noqa: ANN401 - a state is its algorithm's own
+        states = (state,) if self.simple else state
+        return any(
+            not quota.check(one, now, window.limit, window.cost)[0]
+            for quota, one, window in zip(self.quotas, states, self.windows, strict=True)
+        )
+
+
+def compile_rules(
+    snapshots: Sequence[RuleSnapshot], max_keys: int, before: Iterable[CompiledRule] = ()
+) -> tuple[CompiledRule, ...]:
+    """Return the rules that are not off, in order; states and counts go on where a rule of the same id still fits.
+
+    Raises:
+        ConfigurationError: an id is given twice, or a rule can never match; the message names both rules.
+    """
+    known = {rule.id: rule for rule in before}
+    seen: set[str] = set()
+    final: list[RuleSnapshot] = []
+    for snapshot in snapshots:
+        if snapshot.id in seen:
+            raise ConfigurationError(f"two rules have the id {snapshot.id!r}", hint="Give each rule its own id.")
+        seen.add(snapshot.id)
+        if snapshot.mode is Mode.OFF:
+            continue
+        for earlier in final:
+            if covers(earlier.match, snapshot.match):
+                raise ConfigurationError(
+                    f"rule {snapshot.id!r} can never match: {earlier.id!r}, which stands before it, takes all of its "
+                    "requests",
+                    hint=f"Move it before {earlier.id!r}, or give {earlier.id!r} fallthrough = true.",
+                )
+        if snapshot.mode is Mode.ENFORCE and not snapshot.fallthrough:
+            final.append(snapshot)
+    try:
+        return tuple(CompiledRule(one, max_keys, known.get(one.id)) for one in snapshots if one.mode is not Mode.OFF)
+    except SeawallError as error:
+        raise ConfigurationError(f"a rule is refused: {error.message}", hint=error.hint) from error
+
+
+def compile_condition(condition: Condition) -> Matcher | None:
+    """Return the function that tells whether a request meets the condition; None when every request does."""
+    tests: list[Matcher] = []
+    if condition.methods:
+        methods = frozenset(condition.methods)
+        tests.append(lambda context: context.method in methods)
+    prefixes = tuple(segment_prefix(path) for path in condition.paths)
+    if prefixes and "" not in prefixes:
+        exact = frozenset(prefixes)
+        below = tuple(f"{prefix}/" for prefix in prefixes)
+        tests.append(lambda context: context.path in exact or context.path.startswith(below))
+    named = {"route": condition.routes, "user": condition.users, "tenant": condition.tenants}
+    tests.extend(_among(field, frozenset(accepted)) for field, accepted in named.items() if accepted)
+    if condition.roles:
+        roles = frozenset(condition.roles)
+        tests.append(lambda context: context.effective_role in roles)
+    tests.extend(_header(name, value) for name, value in condition.headers.items())
+    if condition.clients:
+        networks = NetworkMap(dict.fromkeys(condition.clients, True))
+        tests.append(lambda context: networks.find(context.client) is not None)
+    if not tests:
+        return None
+    if len(tests) == 1:
+        return tests[0]
+    return lambda context: all(test(context) for test in tests)
+
+
+def _among(field: str, accepted: frozenset[str]) -> Matcher:
+    return lambda context: getattr(context, field) in accepted
+
+
+def _header(name: str, value: str) -> Matcher:
+    if value == "*":
+        return lambda context: name in context.headers
+    return lambda context: context.headers.get(name) == value
+
+
+def _quota(window: WindowSnapshot) -> Quota[Any]:
+    if window.algorithm is Algorithm.GCRA:
+        return GcraQuota(window.name, window.limit, window.window, window.burst or window.limit)
+    if window.algorithm is Algorithm.SLIDING_WINDOW:
+        return SlidingQuota(window.name, window.limit, window.window)
+    if window.algorithm is Algorithm.FIXED_WINDOW:
+        return FixedQuota(window.name, window.limit, window.window)
+    return InFlightQuota(window.name, window.limit, window.window)
+
+
+def _permits(window: WindowSnapshot) -> bool:
+    return window.algorithm is Algorithm.CONCURRENCY
+
+
+def _shape(snapshot: RuleSnapshot) -> tuple[object, ...]:
+    """Return what must stay for a rule's states to keep their meaning."""
+    return (snapshot.key, tuple((window.algorithm, window.window) for window in snapshot.windows))
+
+
+def _idle(window: WindowSnapshot) -> float:
+    """Return the seconds after which a state that nobody touched is as good as none."""
+    if window.algorithm is Algorithm.GCRA:
+        # A bucket fills in the same time under any factor, unless it holds one request only.
+        return window.window * max(window.burst_share, 1.0 / (window.min or window.limit / 100.0))
+    return window.window * 2.0

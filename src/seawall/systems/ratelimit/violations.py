@@ -1,0 +1,107 @@
+"""The keys that went on after they were refused, and what each has earned: the ladder over bounded state."""
+
+import heapq
+from collections.abc import Callable
+
+import msgspec
+
+from seawall.systems.ratelimit.keyed import KeyedStates, keyed_states
+from seawall.systems.ratelimit.ladder import CLEAN, Conduct, Ladder, Standing, Step
+from seawall.systems.ratelimit.model import Penalty
+
+__all__ = ["Escalation", "Offender", "Violations"]
+
+_IDLE = 3600.0
+_SHORTEST = 1.0
+"""Seconds that a penalty lasts at least, so that a score that only just reached a step is felt."""
+
+
+class Escalation(msgspec.Struct, frozen=True):
+    """A key went up a step.
+
+    Attributes:
+        key: such as `client:192.0.2.7`.
+        step: `warn`, `throttle`, `block` or `report`.
+        rule: id of the rule that was violated last.
+        seconds: until the step is over if nothing more happens.
+        score: violations, decayed.
+    """
+
+    key: str
+    step: str
+    rule: str
+    seconds: float
+    score: float
+
+
+class Offender(msgspec.Struct, frozen=True):
+    """A key on the ladder now; as in `Escalation`, with the number of blocks in a row."""
+
+    key: str
+    step: str
+    seconds: float
+    score: float
+    blocks: int
+
+
+class Violations:
+    """Conduct by key, and the penalties that follow from it.
+
+    Args:
+        ladder: the steps.
+        penalise: told the penalty of a key, or None when it has none any more.
+        max_keys: keys whose conduct is kept at most.
+    """
+
+    def __init__(self, ladder: Ladder, penalise: Callable[[str, Penalty | None], None], max_keys: int) -> None:
+        self.ladder = ladder
+        self._penalise = penalise
+        self._conducts: KeyedStates[Conduct] = keyed_states(max_keys, _IDLE, self._counts)
+        self._ends: list[tuple[float, str]] = []
+
+    def violate(self, key: str, rule: str, now: float) -> Escalation | None:
+        """Count one refused request; return the step that it led to, None where it led to none."""
+        conduct, step = self.ladder.violate(self._conducts.get(key) or CLEAN, now)
+        self._conducts.put(key, conduct, now)
+        if step is None:
+            return None
+        standing = self.ladder.standing(conduct, now)
+        if step >= Step.THROTTLE:
+            self._impose(key, standing, now)
+        return Escalation(key, step.name.lower(), rule, max(standing.expires_in, _SHORTEST), standing.score)
+
+    def advance(self, now: float) -> None:
+        """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing."""
+        while self._ends and self._ends[0][0] <= now:
+            _, key = heapq.heappop(self._ends)
+            conduct = self._conducts.get(key)
+            standing = self.ladder.standing(conduct, now) if conduct is not None else None
+            if standing is None or standing.step < Step.THROTTLE:
+                self._penalise(key, None)
+            else:
+                self._impose(key, standing, now)
+
+    def forgive(self, key: str, now: float) -> bool:
+        """Forget a key's conduct and lift its penalty; tell whether there was any."""
+        conduct = self._conducts.get(key)
+        self._conducts.remove(key)
+        self._penalise(key, None)
+        return conduct is not None and not self.ladder.forgotten(conduct, now)
+
+    def offenders(self, now: float) -> list[Offender]:
+        """Return the keys on any step, worst first; linear in the keys whose conduct is kept."""
+        found = []
+        for key, conduct in self._conducts:
+            standing = self.ladder.standing(conduct, now)
+            if standing.step is not Step.NONE:
+                step = standing.step.name.lower()
+                found.append(Offender(key, step, standing.expires_in, standing.score, conduct.blocks))
+        return sorted(found, key=lambda one: (-Step[one.step.upper()], -one.score, one.key))
+
+    def _impose(self, key: str, standing: Standing, now: float) -> None:
+        until = now + max(standing.expires_in, _SHORTEST)
+        self._penalise(key, Penalty(standing.factor, until))
+        heapq.heappush(self._ends, (until, key))
+
+    def _counts(self, conduct: Conduct, now: float) -> bool:
+        return self.ladder.standing(conduct, now).step >= Step.THROTTLE
