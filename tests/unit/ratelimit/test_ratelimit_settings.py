@@ -32,7 +32,7 @@ def test_the_fixed_environment_names_set_the_base_limit() -> None:
         "RATE_LIMIT_MAX": "400",
     }
     loaded = load(Settings, file=None, environ=environ, overrides={})
-    assert loaded.warnings == ()
+    assert not any("does not use it yet" in warning for warning in loaded.warnings)
     (base,) = make_plan(loaded.settings.ratelimit).rules
     (window,) = base.windows
     assert (base.id, base.adaptive, base.key) == ("base", False, ("identity",))
