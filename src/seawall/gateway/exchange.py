@@ -1,7 +1,4 @@
-"""One request on its way: chosen instance, attempts, streaming both ways, and exactly one answer.
-
-One state machine, kept in one file: every callback shares the state of all others.
-"""
+"""One request on its way, to exactly one answer; one state machine in one file: its callbacks share all its state."""
 
 import time
 from enum import Enum, auto

@@ -1,7 +1,4 @@
-"""The client's side of the data plane: one protocol object per connection, requests answered in order.
-
-One state machine, kept in one file: every callback shares the state of all others.
-"""
+"""The client's side of the data plane; one state machine in one file: a connection's callbacks share all its state."""
 
 import asyncio
 import contextlib

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from seawall.core.clock import Clock
 from seawall.core.errors import StateUnavailableError
 from seawall.state.feed import ChangeFeed
-from seawall.state.limits import check_key, check_prefix, check_value, ttl_to_ms
+from seawall.state.limits import check_key, check_prefix
 from seawall.state.script import Script, ScriptValue
-from seawall.state.scripts import DELETE, PUT
 from seawall.state.store import Change, Entry
 from seawall.state.transition import Transition, check_call, run_transition
+from seawall.state.writes import ScriptedWrites
 
 __all__ = ["MemoryStore"]
 
@@ -19,7 +19,7 @@ _SWEEP_INTERVAL = 0.1
 """Seconds between looks at expired keys while somebody watches."""
 
 
-class MemoryStore:
+class MemoryStore(ScriptedWrites):
     """A dictionary behind the state contract; every call returns at once.
 
     Args:
@@ -43,15 +43,6 @@ class MemoryStore:
         check_key(key)
         self._sweep()
         return self._read(key)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """Set a value; `ttl` in seconds, None keeps it for good."""
-        check_value(key, value)
-        await self.run(PUT, (key,), (value, ttl_to_ms(key, ttl)))
-
-    async def delete(self, key: str) -> bool:
-        """Remove a key; return whether it was there."""
-        return await self.run(DELETE, (key,), ()) == 1
 
     async def scan(self, prefix: str) -> AsyncIterator[Entry]:
         """Yield every live entry under the prefix, in key order."""

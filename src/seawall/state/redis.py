@@ -19,12 +19,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from seawall.core.errors import ConfigurationError, StateError, StateTimeoutError, StateUnavailableError
 from seawall.state.breaker import Breaker, GuardedCalls
 from seawall.state.feed import ChangeFeed
-from seawall.state.limits import PREFIX_END, check_key, check_prefix, check_value, ttl_to_ms
+from seawall.state.limits import PREFIX_END, check_key, check_prefix
 from seawall.state.redis_lua import REAP_BODY, SCAN_BODY, channel_prefix, encode_arguments, key_prefix, wrap
 from seawall.state.script import Script, ScriptValue
-from seawall.state.scripts import DELETE, PUT
 from seawall.state.store import Change, Entry
 from seawall.state.transition import check_call
+from seawall.state.writes import ScriptedWrites
 
 __all__ = ["RedisStore"]
 
@@ -45,7 +45,7 @@ _LUA_NOISE = re.compile(r"^user_script:[0-9]+: | script: [0-9a-f]{40}, on @user_
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
-class RedisStore:
+class RedisStore(ScriptedWrites):
     """State shared by every process that uses the same server, database and prefix.
 
     One server, or a primary with replicas; not a cluster, since scripts keep an index beside the keys. Give it a
@@ -88,15 +88,6 @@ class RedisStore:
         raise StateError(
             f"state key {key!r} holds {type(value).__name__} in {self.url}", hint="did something else write it?"
         )
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """Set a value; `ttl` in seconds, None keeps it for good."""
-        check_value(key, value)
-        await self.run(PUT, (key,), (value, ttl_to_ms(key, ttl)))
-
-    async def delete(self, key: str) -> bool:
-        """Remove a key; return whether it was there."""
-        return await self.run(DELETE, (key,), ()) == 1
 
     async def scan(self, prefix: str) -> AsyncIterator[Entry]:
         """Yield every live entry under the prefix, in key order; costs what the prefix holds and no more."""

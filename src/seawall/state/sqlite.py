@@ -13,12 +13,12 @@ from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError, StateCorruptError, StateTimeoutError, StateUnavailableError
 from seawall.state.breaker import Breaker, GuardedCalls
 from seawall.state.feed import ChangeFeed
-from seawall.state.limits import PREFIX_END, check_key, check_prefix, check_value, ttl_to_ms
+from seawall.state.limits import PREFIX_END, check_key, check_prefix
 from seawall.state.script import Script, ScriptValue
-from seawall.state.scripts import DELETE, PUT
 from seawall.state.sqlite_schema import open_file
 from seawall.state.store import Change, Entry
 from seawall.state.transition import Transition, check_call, run_transition
+from seawall.state.writes import ScriptedWrites
 
 __all__ = ["SQLiteStore"]
 
@@ -37,7 +37,7 @@ _LOG_ROWS = 8192
 _TRIM_EVERY = 256
 
 
-class SQLiteStore:
+class SQLiteStore(ScriptedWrites):
     """State in a file in WAL mode; every statement runs on one thread of its own, one after the other.
 
     Each write notes its key in a change log. A watcher asks ten times a second whether another connection has written
@@ -74,15 +74,6 @@ class SQLiteStore:
         """Return the value, or None when absent or expired."""
         check_key(key)
         return await self._call(f"get {key!r}", lambda connection: self._read(connection, key, self._now_us()))
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """Set a value; `ttl` in seconds, None keeps it for good."""
-        check_value(key, value)
-        await self.run(PUT, (key,), (value, ttl_to_ms(key, ttl)))
-
-    async def delete(self, key: str) -> bool:
-        """Remove a key; return whether it was there."""
-        return await self.run(DELETE, (key,), ()) == 1
 
     async def scan(self, prefix: str) -> AsyncIterator[Entry]:
         """Yield every live entry under the prefix, in key order."""

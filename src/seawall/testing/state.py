@@ -1,4 +1,4 @@
-# ruff: noqa: S101 - a suite asserts
+# ruff: noqa: S101 - a suite asserts; it is one file, because a backend has to pass it whole
 """The suite that every state backend passes; needs pytest with anyio's plugin.
 
 Inherit `StateStoreContract` in a test module and give it two fixtures, `store` and `other`: two handles on the same

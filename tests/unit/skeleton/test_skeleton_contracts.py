@@ -28,6 +28,12 @@ VIOLATIONS = {
         "import seawall.systems.balancing.controller",
     ),
     "a model imports an engine": ("3.", "systems/balancing/model.py", "import seawall.systems.balancing.engine"),
+    "a limit's part imports its engine": (
+        "3. Inside ratelimit",
+        "systems/ratelimit/gcra.py",
+        "import seawall.systems.ratelimit.engine",
+    ),
+    "a limit's part that no layer names": ("3. Inside ratelimit", "systems/ratelimit/surprise.py", ""),
     "a system's part that no layer names": ("3.", "systems/balancing/surprise.py", ""),
     "an engine imports asyncio": ("4.", "systems/balancing/engine.py", "import asyncio"),
     "a strategy reads the clock": ("4.", "systems/balancing/strategies/weighted.py", "from time import monotonic"),

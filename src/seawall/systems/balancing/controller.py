@@ -1,4 +1,4 @@
-"""The balancing controller: owns the truth about pools and instances, and publishes it whenever it changes."""
+"""The balancing controller: the truth about pools and instances; one class, since its loops share all its state."""
 
 import asyncio
 import logging

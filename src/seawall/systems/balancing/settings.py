@@ -1,4 +1,4 @@
-"""The `[balancing]` table: pools of instances, how to choose among them, and the routes to them."""
+"""The `[balancing]` table, whole in one file so that a reader finds every key: pools, instances, strategies, routes."""
 
 import difflib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The `[ratelimit]` table: the base quota, rules, what multiplies them, and what becomes of those who pass them."""
+"""The `[ratelimit]` table, whole in one file so that a reader finds every key: base quota, rules, factors, ladder."""
 
 import difflib
 import ipaddress

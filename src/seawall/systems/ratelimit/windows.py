@@ -78,8 +78,8 @@ class GcraQuota:
         return Gcra.refund(state, now, self.window / limit, cost) if limit > 0.0 else state
 
 
-class FixedQuota:
-    """A count per fixed window of `window` seconds.
+class _Quota:
+    """A limit over a window.
 
     Raises:
         SeawallError: a number is not finite and above 0.
@@ -92,6 +92,12 @@ class FixedQuota:
         self.name = name
         self.limit = limit
         self.window = window
+
+
+class FixedQuota(_Quota):
+    """A count per fixed window of `window` seconds."""
+
+    __slots__ = ()
 
     def check(self, state: FixedState | None, now: float, limit: float, cost: float) -> Verdict[FixedState]:
         """Decide under the effective `limit`."""
@@ -102,20 +108,10 @@ class FixedQuota:
         return FixedWindow.refund(state, admitted_at, cost)
 
 
-class SlidingQuota:
-    """A count over the last `window` seconds, estimated from two buckets.
+class SlidingQuota(_Quota):
+    """A count over the last `window` seconds, estimated from two buckets."""
 
-    Raises:
-        SeawallError: a number is not finite and above 0.
-    """
-
-    __slots__ = ("limit", "name", "window")
-
-    def __init__(self, name: str, limit: float, window: float) -> None:
-        require_positive(limit=limit, window=window)
-        self.name = name
-        self.limit = limit
-        self.window = window
+    __slots__ = ()
 
     def check(self, state: SlidingState | None, now: float, limit: float, cost: float) -> Verdict[SlidingState]:
         """Decide under the effective `limit`."""
@@ -126,20 +122,10 @@ class SlidingQuota:
         return SlidingWindow.refund(state, admitted_at, self.window, cost)
 
 
-class InFlightQuota:
-    """Requests in flight; `window` is the seconds after which a permit that was not released expires.
+class InFlightQuota(_Quota):
+    """Requests in flight; `window` is the seconds after which a permit that was not released expires."""
 
-    Raises:
-        SeawallError: a number is not finite and above 0.
-    """
-
-    __slots__ = ("limit", "name", "window")
-
-    def __init__(self, name: str, limit: float, window: float) -> None:
-        require_positive(limit=limit, window=window)
-        self.name = name
-        self.limit = limit
-        self.window = window
+    __slots__ = ()
 
     def check(self, state: ConcurrencyState | None, now: float, limit: float, cost: float) -> Verdict[ConcurrencyState]:
         """Take a permit under the effective `limit`."""
