@@ -241,6 +241,8 @@ class ControlPlane:
                 self._findings["configuration"] = f"needs a restart to take effect: {', '.join(waiting)}"
             in_force = [key for key in changed if not needs_restart(key)]
             _log.info("reloaded the configuration: %s", ", ".join(in_force) or "nothing changed")
+            for warning in loaded.warnings:
+                _log.warning("%s", warning)
             if waiting:
                 _log.warning("these settings wait for a restart: %s", ", ".join(waiting))
             return ReloadResult(in_force, waiting)

@@ -285,6 +285,15 @@ async def test_reload_takes_a_good_file(bench):
     assert plane.settings.gateway.via == "harbour"
 
 
+async def test_a_reload_tells_what_is_most_likely_not_meant(bench, caplog):
+    plane = bench.plane()
+    await plane.start()
+    pools = '[balancing.pools.web]\n[balancing.pools.lost]\n[[balancing.routes]]\npool = "web"\n'
+    bench.write("least-connections", pools)
+    await plane.reload()
+    assert [line for line in caplog.messages if "balancing.pools.lost: no route leads to this pool" in line]
+
+
 async def test_reload_of_an_unchanged_file_publishes_nothing(bench):
     plane = bench.plane()
     await plane.start()
