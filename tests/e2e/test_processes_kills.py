@@ -88,7 +88,10 @@ async def test_a_killed_control_process_costs_no_request_and_the_totals_are_righ
         lambda: gateway.total("load_balancer_requests_total", outcome="success") == load.total,
         "the new control process counts every request of the workers that lived on",
     )
-    assert gateway.total("seawall_workers", state="connected") == 2
+    await eventually_async(
+        lambda: gateway.total("seawall_workers", state="connected") == 2,
+        "both workers are back, also the one whose connections carried nothing",
+    )
     await eventually_async(lambda: gateway.health().get("findings") == {}, "all is well")
     assert gateway.stop() == 0
 
