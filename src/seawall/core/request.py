@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from seawall.core.principal import ANONYMOUS, Identity
+
 __all__ = ["IDEMPOTENT_METHODS", "Header", "Request"]
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "QUERY"})
@@ -26,6 +28,7 @@ class Request:
         client: address of the client after trusted proxies are taken off; equals `peer` without them.
         request_id: the id given to this request, also sent as `X-Request-Id`.
         received_at: monotonic seconds at which the head was complete.
+        identity: who calls, as far as it is proven.
 
     Not thread-safe; costs about 0.4 us to make.
     """
@@ -34,6 +37,7 @@ class Request:
         "client",
         "headers",
         "host",
+        "identity",
         "method",
         "path",
         "peer",
@@ -67,6 +71,7 @@ class Request:
         self.client = client or peer
         self.request_id = request_id
         self.received_at = received_at
+        self.identity: Identity = ANONYMOUS
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first field of this lower-case name, or None; linear in the number of fields."""

@@ -15,13 +15,17 @@ __all__ = [
     "PRIORITIES",
     "Algorithm",
     "Block",
+    "Counting",
     "Decision",
     "EndpointFactor",
     "Factors",
     "LimitResult",
     "Mode",
+    "Offence",
     "Override",
     "Penalty",
+    "PenaltySnapshot",
+    "PoolLoad",
     "PriorityRule",
     "QuotaState",
     "RateLimitReport",
@@ -29,6 +33,7 @@ __all__ = [
     "Reason",
     "RuleReport",
     "RuleSnapshot",
+    "StoreFailure",
     "WindowSnapshot",
 ]
 
@@ -57,6 +62,26 @@ class Mode(StrEnum):
     SHADOW = "shadow"
     """Decide and report, never refuse."""
     ENFORCE = "enforce"
+
+
+class Counting(StrEnum):
+    """Where the counts of a rule are."""
+
+    LOCAL = "local"
+    """In each process, which has its fair share of the limit."""
+    STRICT = "strict"
+    """Shared by all processes, asked for every decision."""
+    LEASED = "leased"
+    """Shared by all processes; those of busy keys are paid in advance, and decided without asking."""
+
+
+class StoreFailure(StrEnum):
+    """What happens to a request while the counts that it needs are away."""
+
+    LOCAL = "local"
+    """Each process counts by itself, with its fair share of the limit."""
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class Reason(StrEnum):
@@ -127,6 +152,8 @@ class RuleSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         endpoints: multipliers by endpoint; 1 where none matches.
         adaptive: whether load and threat factors apply.
         fallthrough: whether the rules after it are tried as well. A rule that is off or in shadow always lets them.
+        counts: where its counts are.
+        on_store_failure: what happens while shared counts are away.
     """
 
     id: str
@@ -138,6 +165,8 @@ class RuleSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     adaptive: bool = True
     mode: Mode = Mode.ENFORCE
     fallthrough: bool = False
+    counts: Counting = Counting.LOCAL
+    on_store_failure: StoreFailure = StoreFailure.LOCAL
 
 
 class Penalty(msgspec.Struct, frozen=True):
@@ -147,6 +176,13 @@ class Penalty(msgspec.Struct, frozen=True):
         factor: multiplier of its limits; 0 refuses it.
         until: monotonic seconds of the engine's clock.
     """
+
+    factor: float
+    until: float
+
+
+class PenaltySnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """A penalty as it travels: `until` in wall-clock seconds."""
 
     factor: float
     until: float
@@ -186,6 +222,8 @@ class RateLimitSnapshot(Snapshot, frozen=True, kw_only=True):
         blocks: by subject, also networks such as `client:192.0.2.0/24`.
         shedding: whether requests are counted by tier, for shares of admission to be computed from.
         admission: share 0..1 of requests let in, by tier.
+        penalties: what keys have earned by violations, by key.
+        share: of each limit, 0..1, that one process may admit where it counts alone.
     """
 
     rules: tuple[RuleSnapshot, ...] = ()
@@ -197,6 +235,33 @@ class RateLimitSnapshot(Snapshot, frozen=True, kw_only=True):
     blocks: dict[str, Block] = msgspec.field(default_factory=dict)
     shedding: bool = False
     admission: tuple[float, ...] = (1.0,) * PRIORITIES
+    penalties: dict[str, PenaltySnapshot] = msgspec.field(default_factory=dict)
+    share: float = 1.0
+
+
+class PoolLoad(msgspec.Struct, frozen=True, array_like=True):
+    """How loaded a pool is, as one worker sees it; all but `in_flight` cumulative since the worker started.
+
+    Attributes:
+        in_flight: requests that its instances are serving.
+        ended: requests that were answered.
+        failed: those of them that failed for the pool's sake: a status of 500 or above, or no answer.
+        seconds: the sum of the times until answers began.
+    """
+
+    in_flight: int
+    ended: int
+    failed: int
+    seconds: float
+
+
+class Offence(msgspec.Struct, frozen=True, array_like=True):
+    """Refusals of one key since the last report; the count is at most `error` too high."""
+
+    key: str
+    rule: str
+    count: int
+    error: int = 0
 
 
 class RuleReport(msgspec.Struct, frozen=True, array_like=True):
@@ -209,7 +274,7 @@ class RuleReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RateLimitReport(Report, frozen=True, kw_only=True):
-    """What one engine saw; counts are cumulative.
+    """What one engine saw; counts are cumulative, except for `offences` and `lag`.
 
     Attributes:
         rules: by rule id.
@@ -219,6 +284,13 @@ class RateLimitReport(Report, frozen=True, kw_only=True):
         unlimited: requests that no rule with windows took.
         keys: keys in the table now.
         evicted: keys that were forgotten while they still counted, because the table was full.
+        pools: load by pool.
+        lag: seconds by which the event loop was late at most since the last report.
+        offences: keys that were refused since the last report, those refused most; told once.
+        asked: decisions that asked shared counts.
+        leased: decisions that a lease answered.
+        remembered: refusals that were answered from an earlier one.
+        away: decisions that shared counts did not answer in time.
     """
 
     rules: dict[str, RuleReport] = msgspec.field(default_factory=dict)
@@ -228,6 +300,13 @@ class RateLimitReport(Report, frozen=True, kw_only=True):
     unlimited: int = 0
     keys: int = 0
     evicted: int = 0
+    pools: dict[str, PoolLoad] = msgspec.field(default_factory=dict)
+    lag: float = 0.0
+    offences: tuple[Offence, ...] = ()
+    asked: int = 0
+    leased: int = 0
+    remembered: int = 0
+    away: int = 0
 
 
 class Factors(msgspec.Struct, frozen=True):
