@@ -11,10 +11,10 @@ import msgspec
 
 from seawall.core.errors import InvalidError, SeawallError
 from seawall.core.identity import TrustedProxies
-from seawall.limiter import AdaptiveRateLimiter, LimitContext, LimitResult, Reason
-from seawall.systems.ratelimit.headers import Field, Problem, retry_after, x_fields
+from seawall.limiter import AdaptiveRateLimiter, LimitContext, LimitResult
+from seawall.systems.ratelimit.answers import fields_of, refusal_of
 
-__all__ = ["SCOPE_KEY", "Identify", "RateLimitMiddleware", "fields_of", "limited", "refusal_of"]
+__all__ = ["SCOPE_KEY", "Identify", "RateLimitMiddleware", "limited"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -177,71 +177,6 @@ def limited(
         return answer
 
     return decorate
-
-
-def fields_of(result: LimitResult, families: Sequence[str]) -> list[Field]:
-    """Return the header fields that tell a client its quota; none where nothing limits it.
-
-    Args:
-        result: of the request.
-        families: `ratelimit` for `RateLimit-Policy` and `RateLimit`, `x-ratelimit` for the older three.
-    """
-    fields: list[Field] = []
-    if "ratelimit" in families:
-        policies, states = [], []
-        for rule, _, _, limits, verdicts in result.decisions:
-            if rule.enforced and verdicts:
-                policies.append(rule.writer.policy(limits))
-                states.append(rule.writer.state([verdict[2] for verdict in verdicts], [one[3] for one in verdicts]))
-        if policies:
-            fields.append((b"ratelimit-policy", ", ".join(policies).encode("ascii")))
-            fields.append((b"ratelimit", ", ".join(states).encode("ascii")))
-    if "x-ratelimit" in families and result.rule and result.limit < math.inf and result.decisions:
-        fields.extend(x_fields(result.limit, result.remaining, result.reset_after))
-    return fields
-
-
-def refusal_of(result: LimitResult, families: Sequence[str]) -> tuple[int, list[Field], bytes]:
-    """Return status, fields and body of the answer to a refused request.
-
-    What is told is what the client may know: its quota and when to come back, neither keys nor factors.
-    """
-    wait = retry_after(result.retry_after)
-    if result.reason is Reason.SHED:
-        status, kind, title = 503, Problem.REDUCED_CAPACITY, "Temporarily reduced capacity"
-        detail = "The server is overloaded and serves more important requests first."
-    elif result.reason is Reason.BLOCKED:
-        status, kind, title = 429, Problem.ABNORMAL_USAGE, "Abnormal usage detected"
-        detail = "Requests from here are refused for a while."
-    elif result.reason is Reason.CONCURRENCY:
-        status, kind, title = 429, Problem.QUOTA_EXCEEDED, "Quota exceeded"
-        detail = f"At most {math.floor(result.limit)} requests may be in progress at the same time."
-    else:
-        status, kind, title = 429, Problem.QUOTA_EXCEEDED, "Quota exceeded"
-        detail = "The quota is used up."
-    body: dict[str, Any] = {"type": kind.value, "title": title, "status": status}
-    if math.isinf(result.retry_after):
-        body["detail"] = (
-            "This is more than the quota ever allows." if result.reason is Reason.QUOTA_EXCEEDED else detail
-        )
-    else:
-        body["detail"] = f"{detail} Try again in {wait} s."
-    if kind is Problem.QUOTA_EXCEEDED:
-        body["violated-policies"] = [window.name for window, verdict in _windows(result) if not verdict[0]]
-    encoded = msgspec.json.encode(body)
-    fields = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(encoded)),
-        (b"cache-control", b"no-store"),
-        (b"retry-after", b"%d" % wait),
-        *fields_of(result, families),
-    ]
-    return status, fields, encoded
-
-
-def _windows(result: LimitResult) -> Iterable[tuple[Any, Any]]:
-    for rule, _, _, _, verdicts in result.decisions:
-        yield from zip(rule.windows, verdicts, strict=True)
 
 
 class _ContextReader:
