@@ -10,6 +10,7 @@ from seawall.core.access import Access
 from seawall.core.clock import Clock
 from seawall.core.instruments import Instrument, Sample
 from seawall.core.snapshot import Report, Snapshot
+from seawall.core.tokens import FetchKeys, OpenTokenKeys
 
 __all__ = [
     "Controller",
@@ -78,11 +79,13 @@ class EngineContext(msgspec.Struct, frozen=True):
 
     Attributes:
         locations: `seawall.adapters.geoip.open_locations`, or None where no database can be opened.
+        token_keys: `seawall.adapters.jwt.open_token_keys`, or None where no token can be checked.
     """
 
     clock: Clock
     rng: random.Random
     locations: OpenLocations | None = None
+    token_keys: OpenTokenKeys | None = None
 
 
 class ControllerContext(msgspec.Struct, frozen=True):
@@ -94,6 +97,7 @@ class ControllerContext(msgspec.Struct, frozen=True):
         publish: hand a snapshot to every worker; the newest wins.
         locations: as in `EngineContext`; a controller opens what it is about to publish, so that a bad file is refused
             before any worker meets it.
+        workers: worker processes of this gateway.
     """
 
     settings: Any
@@ -102,6 +106,9 @@ class ControllerContext(msgspec.Struct, frozen=True):
     rng: random.Random
     publish: Callable[[Snapshot], None]
     locations: OpenLocations | None = None
+    token_keys: OpenTokenKeys | None = None
+    fetch_keys: FetchKeys | None = None
+    workers: int = 1
 
 
 class System(msgspec.Struct, frozen=True):
