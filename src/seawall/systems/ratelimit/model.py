@@ -95,6 +95,8 @@ class Reason(StrEnum):
     """By an operator, or because of repeated violations."""
     SHED = "shed"
     """The server is overloaded and this request's priority is too low; says nothing against the client."""
+    UNAVAILABLE = "unavailable"
+    """The counts that a rule needs are away, and the rule refuses then; says nothing against the client."""
     SHADOW = "shadow"
     """Allowed, though a rule in shadow mode would have refused."""
 
@@ -224,6 +226,11 @@ class RateLimitSnapshot(Snapshot, frozen=True, kw_only=True):
         admission: share 0..1 of requests let in, by tier.
         penalties: what keys have earned by violations, by key.
         share: of each limit, 0..1, that one process may admit where it counts alone.
+        resets: keys whose counts are to be forgotten, with the wall-clock seconds at which an operator said so; each
+            stays for a while, so that every engine meets it.
+        headers: header families of responses, `ratelimit` and `x-ratelimit`.
+        max_keys: keys per rule whose states an engine keeps at most; 0 leaves it to the engine.
+        operator: the rules that were set at run time, as the controller keeps them; no concern of engines.
     """
 
     rules: tuple[RuleSnapshot, ...] = ()
@@ -237,6 +244,10 @@ class RateLimitSnapshot(Snapshot, frozen=True, kw_only=True):
     admission: tuple[float, ...] = (1.0,) * PRIORITIES
     penalties: dict[str, PenaltySnapshot] = msgspec.field(default_factory=dict)
     share: float = 1.0
+    resets: dict[str, float] = msgspec.field(default_factory=dict)
+    headers: tuple[str, ...] = ("ratelimit",)
+    max_keys: int = 0
+    operator: bytes = b""
 
 
 class PoolLoad(msgspec.Struct, frozen=True, array_like=True):
