@@ -52,7 +52,10 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
     loaded = load(Settings, file=file, environ=os.environ, overrides=launch.overrides)
     kept = LastKnownSnapshots(runtime.snapshots)
     # The socket comes first: a worker listens as soon as it has a snapshot, and must not when the start fails here.
-    async with admin_socket(loaded.settings, admin) as listener, control_plane(loaded, kept=[kept]) as plane:
+    async with (
+        admin_socket(loaded.settings, admin) as listener,
+        control_plane(loaded, kept=[kept], workers=launch.workers) as plane,
+    ):
         stop = stop_requested(lifeline=descriptors.lifeline, on_hangup=reloader(plane))
         channel = ChannelServer(runtime.channel, plane)
         plane.subscribe(channel.announce)
@@ -69,9 +72,9 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
 
 @contextlib.asynccontextmanager
 async def control_plane(
-    loaded: Loaded[Settings], *, kept: Sequence[LastKnownSnapshots] = ()
+    loaded: Loaded[Settings], *, kept: Sequence[LastKnownSnapshots] = (), workers: int = 1
 ) -> AsyncIterator[ControlPlane]:
-    """Run the control plane over the configured store; `kept` as `ControlPlane` takes it.
+    """Run the control plane over the configured store; `kept` and `workers` as `ControlPlane` takes them.
 
     Raises:
         StateUnavailableError: the store is away and there is no snapshot to go on from; a `StateFileError` says what is
@@ -82,7 +85,7 @@ async def control_plane(
     try:
         # Jitter and tie-breaks need no secrecy; what does draws from `secrets`.
         rng = random.Random()  # noqa: S311
-        plane = ControlPlane(loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept)
+        plane = ControlPlane(loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept, workers=workers)
         try:
             await plane.start()
         except StateUnavailableError as error:

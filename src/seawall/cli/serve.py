@@ -90,6 +90,7 @@ def _supervise(
                 report_interval=settings.control.report_interval_ms / 1000,
                 drain_timeout=drain_timeout,
                 log_level=log_level,
+                workers=workers,
             )
         )
         return Supervisor(

@@ -69,6 +69,7 @@ class ControlPlane:
         store: shared state; the plane does not close it.
         systems: what to run.
         kept: directories besides the state directory in which the newest snapshots are kept for a start without us.
+        workers: worker processes that are to run.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ControlPlane:
         rng: random.Random,
         *,
         kept: Sequence[LastKnownSnapshots] = (),
+        workers: int = 1,
     ) -> None:
         self.settings = settings
         self.loaded = loaded
@@ -90,6 +92,7 @@ class ControlPlane:
         self._by_name = {system.name: system for system in self.systems}
         self._decoders = {system.name: msgspec.msgpack.Decoder(system.report) for system in self.systems}
         self._started_with = settings
+        self._workers = workers
         self._last_known = LastKnownSnapshots(state_directory(settings.state))
         # A store in memory is never away, so nothing would ever be read from the state directory.
         self._kept = tuple(kept) if store.url.startswith("memory:") else (self._last_known, *kept)
@@ -116,6 +119,7 @@ class ControlPlane:
             rng=rng,
             publish=lambda snapshot: self.publish(system.name, snapshot),
             locations=open_locations,
+            workers=self._workers,
         )
 
     async def start(self) -> None:

@@ -22,6 +22,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         report_interval: seconds between two reports of a worker.
         drain_timeout: seconds that requests in flight get when a worker stops.
         log_level: name of a level of `logging`.
+        workers: worker processes.
     """
 
     config: str | None
@@ -29,6 +30,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     report_interval: float
     drain_timeout: float
     log_level: str
+    workers: int = 1
 
 
 class RuntimeDirectory:

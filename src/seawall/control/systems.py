@@ -2,7 +2,8 @@
 
 from seawall.core.system import System
 from seawall.systems.balancing.system import BALANCING
+from seawall.systems.ratelimit.system import RATELIMIT
 
 __all__ = ["SYSTEMS"]
 
-SYSTEMS: tuple[System, ...] = (BALANCING,)
+SYSTEMS: tuple[System, ...] = (BALANCING, RATELIMIT)

@@ -5,6 +5,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from seawall.config.admin import AdminSettings
+from seawall.control.systems import SYSTEMS
 from seawall.core.access import Role
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +111,7 @@ async def test_the_system_tells_what_runs(stage):
     stage.connect_worker()
     body = (await stage.call("GET", "/api/system", Role.VIEWER)).json()
     assert body["state"] == "memory://"
-    assert body["systems"] == ["balancing"]
+    assert body["systems"] == [system.name for system in SYSTEMS]
     assert [worker["slot"] for worker in body["workers"]] == ["worker-0"]
     assert body["ready"] is True
 

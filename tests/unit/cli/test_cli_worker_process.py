@@ -11,13 +11,13 @@ from seawall.cli.worker_process import Intake
 from seawall.config.gateway import GatewaySettings
 from seawall.control.lastknown import LastKnownSnapshots
 from seawall.control.runtime import RuntimeDirectory
-from seawall.systems.balancing.model import BalancingSnapshot
+from seawall.control.systems import SYSTEMS
 
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = {
     "gateway": msgspec.msgpack.encode(GatewaySettings().model_dump(mode="json")),
-    "balancing": msgspec.msgpack.encode(BalancingSnapshot(version=1)),
+    **{system.name: msgspec.msgpack.encode(system.snapshot(version=1)) for system in SYSTEMS},
 }
 LONG = 600.0
 
@@ -53,7 +53,7 @@ async def test_without_a_control_process_that_once_answered_the_disk_helps_out(r
     assert await gathered(intake, runtime)
     assert intake.worker is not None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert caplog.messages[0].endswith("beginning with the last snapshots of gateway, balancing")
+    assert caplog.messages[0].endswith(f"beginning with the last snapshots of {', '.join(SNAPSHOTS)}")
     await intake.worker.close()
 
 

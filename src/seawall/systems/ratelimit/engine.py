@@ -79,6 +79,7 @@ class RateLimitEngine:
         old = self.snapshot
         if snapshot.version <= old.version:
             return
+        self._max_keys = snapshot.max_keys or self._max_keys
         if snapshot.rules is not old.rules:
             self._rules = compile_rules(snapshot.rules, self._max_keys, self._rules)
         elif snapshot.load != old.load or snapshot.threat != old.threat:

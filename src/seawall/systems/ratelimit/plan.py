@@ -7,10 +7,12 @@ from seawall.systems.ratelimit.factors import LoadTolerances
 from seawall.systems.ratelimit.ladder import LadderLimits
 from seawall.systems.ratelimit.model import (
     Algorithm,
+    Counting,
     EndpointFactor,
     Mode,
     PriorityRule,
     RuleSnapshot,
+    StoreFailure,
     WindowSnapshot,
 )
 from seawall.systems.ratelimit.settings import (
@@ -52,13 +54,18 @@ class RateLimitPlan(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...]
 
 
-def make_plan(settings: RateLimitSettings) -> RateLimitPlan:
-    """Return the plan of some settings."""
-    rules = [_rule(rule) for rule in settings.rules]
+def make_plan(settings: RateLimitSettings, *, shared: bool = False) -> RateLimitPlan:
+    """Return the plan of some settings.
+
+    Args:
+        settings: the section, effective.
+        shared: whether several processes share each limit; decides what `counts = "auto"` means.
+    """
+    rules = [_rule(rule, shared=shared) for rule in settings.rules]
     # The base is for what no rule takes; where rules take everything there is no place for it.
     final = [rule for rule in rules if rule.mode is Mode.ENFORCE and not rule.fallthrough]
     if settings.base and settings.mode != "off" and not any(covers(rule.match, Condition()) for rule in final):
-        rules.append(_base(settings))
+        rules.append(_base(settings, shared=shared))
     return RateLimitPlan(
         rules=tuple(rules),
         priorities=tuple(PriorityRule(tier=one.tier, match=one.match.condition) for one in settings.priorities),
@@ -78,7 +85,7 @@ def make_plan(settings: RateLimitSettings) -> RateLimitPlan:
     )
 
 
-def _base(settings: RateLimitSettings) -> RuleSnapshot:
+def _base(settings: RateLimitSettings, *, shared: bool) -> RuleSnapshot:
     window = WindowSettings(
         limit=settings.base,
         window_ms=settings.window_ms,
@@ -95,10 +102,12 @@ def _base(settings: RateLimitSettings) -> RuleSnapshot:
         endpoints=_endpoints(settings.endpoints),
         adaptive=settings.adaptive,
         mode=Mode(settings.mode),
+        counts=_counting(settings.counts, shared=shared),
+        on_store_failure=StoreFailure(settings.on_store_failure),
     )
 
 
-def _rule(rule: RuleSettings) -> RuleSnapshot:
+def _rule(rule: RuleSettings, *, shared: bool) -> RuleSnapshot:
     return RuleSnapshot(
         id=rule.id,
         key=rule.key,
@@ -109,7 +118,15 @@ def _rule(rule: RuleSettings) -> RuleSnapshot:
         adaptive=rule.adaptive,
         mode=Mode(rule.mode),
         fallthrough=rule.fallthrough,
+        counts=_counting(rule.counts, shared=shared),
+        on_store_failure=StoreFailure(rule.on_store_failure),
     )
+
+
+def _counting(setting: str, *, shared: bool) -> Counting:
+    if setting == "auto":
+        return Counting.LEASED if shared else Counting.LOCAL
+    return Counting(setting)
 
 
 def _window(name: str, window: WindowSettings) -> WindowSnapshot:

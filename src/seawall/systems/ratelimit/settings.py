@@ -53,9 +53,12 @@ RequestsOrZero = Annotated[Number, Field(ge=0, le=1e9)]
 Multiplier = Annotated[Number, Field(gt=0, le=1000)]
 Network = Annotated[str, AfterValidator(check_network), AfterValidator(lambda text: str(ipaddress.ip_network(text)))]
 
-# The values of model.Algorithm and model.Mode; written out because settings and model know nothing of one another.
+# The values of enumerations of the model; written out because settings and model know nothing of one another.
 AlgorithmSetting = Literal["gcra", "sliding-window", "fixed-window", "concurrency"]
 ModeSetting = Literal["off", "shadow", "enforce"]
+CountsSetting = Literal["auto", "local", "strict", "leased"]
+"""Those of model.Counting, and `auto`, which the plan resolves."""
+StoreFailureSetting = Literal["local", "open", "closed"]
 
 
 class EndpointSettings(Section):
@@ -187,6 +190,10 @@ class RuleSettings(Section):
     endpoints: tuple[EndpointSettings, ...] = setting(
         (), "Multipliers by endpoint.", inherits="ratelimit.endpoints", max_length=1000
     )
+    counts: CountsSetting = setting("auto", "Where its counts are.", inherits="ratelimit.counts")
+    on_store_failure: StoreFailureSetting = setting(
+        "local", "What happens while shared counts are away.", inherits="ratelimit.on_store_failure"
+    )
 
     @model_validator(mode="after")
     def _refuse_twins(self) -> Self:
@@ -296,6 +303,18 @@ class RateLimitSettings(Section):
         0, "Requests of an idle identity that pass at once; 0 for as many as the base limit.", unit="requests"
     )
     mode: ModeSetting = setting("enforce", "What the base limit does: enforce, shadow or off.")
+    counts: CountsSetting = setting(
+        "auto",
+        "Where counts are: local in each process, with its share of the limit; strict shared by all processes, asked "
+        "for each decision; leased shared as well, with those of busy keys paid in advance; auto is leased where "
+        "several processes share a limit, else local. Shared counts are in Redis where the state is, else in the "
+        "control process.",
+    )
+    on_store_failure: StoreFailureSetting = setting(
+        "local",
+        "What happens to requests while shared counts are away: local counts in each process, with its share of the "
+        "limit; open lets them pass; closed refuses them.",
+    )
     headers: tuple[Literal["ratelimit", "x-ratelimit"], ...] = setting(
         ("ratelimit",), "Header families of responses: ratelimit (IETF) and x-ratelimit (older)."
     )
@@ -338,6 +357,8 @@ class RateLimitSettings(Section):
                 "adaptive": rule.adaptive if "adaptive" in given else self.adaptive,
                 "roles": {**self.roles, **rule.roles},
                 "endpoints": rule.endpoints if "endpoints" in given else self.endpoints,
+                "counts": rule.counts if "counts" in given else self.counts,
+                "on_store_failure": rule.on_store_failure if "on_store_failure" in given else self.on_store_failure,
             }
         )
 

@@ -1,0 +1,25 @@
+"""The rate-limit system's descriptor."""
+
+from seawall.core.system import EngineContext, System
+from seawall.systems.ratelimit.controller import RateLimitController
+from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.instruments import INSTRUMENTS
+from seawall.systems.ratelimit.model import RateLimitReport, RateLimitSnapshot
+from seawall.systems.ratelimit.settings import RateLimitSettings
+
+__all__ = ["RATELIMIT"]
+
+
+def _engine(context: EngineContext) -> RateLimitEngine:
+    return RateLimitEngine(context.clock.wall)
+
+
+RATELIMIT = System(
+    name="ratelimit",
+    settings=RateLimitSettings,
+    snapshot=RateLimitSnapshot,
+    report=RateLimitReport,
+    engine=_engine,
+    controller=RateLimitController,
+    instruments=INSTRUMENTS,
+)
