@@ -1,0 +1,1 @@
+"""Who calls: API keys, signed tokens, and the word of trusted proxies."""
