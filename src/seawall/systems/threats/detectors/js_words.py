@@ -1,0 +1,135 @@
+"""How much a piece of text is JavaScript that acts on a page, and which URLs run code.
+
+The judgement is a sum of weights of what an attack needs: something to call, something to read, a way to hide either.
+No single word decides: tickets, tutorials and error reports name them all.
+"""
+
+import re
+from html import unescape
+from typing import NamedTuple
+
+__all__ = ["Script", "active_url", "judge", "looks_called", "symbols_only"]
+
+MAX_URL = 512
+"""Characters of a URL that are looked at for its scheme."""
+
+_WORDS = re.compile(
+    r"(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
+    r"(?:alert|confirm|prompt|msgbox|print(?=\(\)))(?:/\*[^*]{0,40}\*/|\s|\\?\.(?:call|apply|bind)|\?\.){0,3}+[(`])"
+    r"|(?P<run>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis)\s*\.\s*)?(?:eval|execscript|set(?:timeout|interval|immediate)|function)"
+    r"(?:/\*[^*]{0,40}\*/|\s|\?\.){0,3}+[(`](?!\s*\)\s*\{))"
+    r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\$\.(?:gets?cript|parsehtml|globaleval)\s*\()"
+    r"|(?P<member>(?<![\w.$-])(?:window|self|top|parent|this|globalthis|frames|document|location|content|opener|\[\]|\"\"|'')\s*(?:\?\.)?\[\s*(?:[\"'`/(+!]|[a-z]+\s*[(`+.]|\d{1,3}e?\d*\s*\]\s*\[|\w+\]\s*\())"
+    r"|(?P<chars>string\s*(?:\.\s*fromcharcode|\.raw|\.fromcodepoint|\[\s*['\"`]fromcharcode)|\batob\s*[(`]|unescape\s*\(|decodeuri(?:component)?\s*\()"
+    r"|(?P<build>constructor\s*(?:\.\s*constructor|\.\s*prototype|\[|\()|\.\s*constructor\b|__proto__|\[\s*['\"`]constructor|reflect\s*\.\s*(?:apply|construct|get)|\bnew\s+function\b|\bimport\s*\(\s*['\"`/]|\.source\b|symbol\s*[.\[]\s*(?:hasinstance|iterator|replace|toprimitive))"
+    r"|(?P<place>(?<![\w.$-])(?:(?:window|self|top|parent|document|this)\s*\.\s*)?location\s*(?:=(?!=)|\.\s*(?:href|hash|search|assign|replace|pathname)\b|\[\s*['\"`])|\bname\s*\)|\burl\s*=\s*name\b|\bhistory\s*\.\s*(?:push|replace)state\b|\bwindow\s*\.\s*(?:open|name|onerror|onload)\b|\bopen\s*\(\s*[\"'`])"
+    r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"
+    r"|(?P<reach>new\s+(?:xmlhttprequest|image|websocket|activexobject)|\b(?:local|session)storage\s*[.\[]|navigator\s*\.\s*sendbeacon|\bimportscripts\s*\(|(?<![\w.$])fetch\s*[(`]\s*[\"'`/]|createobject\s*\(|xmldom)"
+    r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|=\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
+    r"|(?P<quoted>['\"`](?:al|ale|a|con|pro|ev|e)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|a|ev|con|pro)/\s*\.source)",
+    re.IGNORECASE,
+)
+_WEIGHTS = {
+    "dialog": 0.45, "run": 0.35, "cookie": 0.45, "member": 0.55, "chars": 0.5, "build": 0.45, "place": 0.35,
+    "page": 0.4, "reach": 0.4, "throw": 0.6, "quoted": 0.4,
+}  # fmt: skip
+# What demonstrations put between the parentheses of alert(...): a number, a word in quotes, what proves the origin.
+_ARGUMENT = re.compile(
+    r"\s*(?:\d[\w.]{0,20}\s*[)`;,]|['\"`\\/][^'\"`)(]{0,60}['\"`\\/]|\)|document\b|location\b|string\b|window\b|origin\b|self\b|this\b"
+    r"|top\b|parent\b|unescape\b|name\s*\)|localstorage|xss|[\[({!+~-]|/|[^\x00-\x7f]|alert|[a-z]\)|&)",
+    re.IGNORECASE,
+)
+_BREAK_BEFORE = re.compile(
+    r"(?:^|['\"`)\]};\\>/]|\b\d+|^\w{1,12})\s*[;+\-*/,|&^%?:<>={}()~!\n]+\s*(?:\w{1,6}=)?\(*$|^[\s(!+~-]*$|\$\{\s*$|javascript:\S*$"
+)
+_CALLED = re.compile(
+    r"[(`]|=(?![\"']?\s*$)|javascript|;|\\[ux]|\$\{|&#|&\w+;|%28|//|\beval\b|\bname\b|\balert\b|\blocation\b|\bthrow\b",
+    re.IGNORECASE,
+)
+_IGNORED = re.compile(
+    r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028\u2029\ufeff]+|\\(?:[tnrfvb0]|x[01][0-9a-f]|u00[01][0-9a-f]|x20)",
+    re.IGNORECASE,
+)
+_SCHEME = re.compile(
+    r"(?:[\"'`(\\<]|url[=(:]|\d+\s*;(?:url=)?|feed:|view-source:|jar:|wyciwyg:|[^\x00-\x7f]|\\x[0-9a-f]{2}|\\\d{1,3})*"
+    r"(?:(?P<code>(?:j(?:ava)?|vb|live|mocha|jav\w{1,2})script|mocha|vbs)\s*[:#]|"
+    r"(?P<data>data:(?!image/(?:png|jpe?g|gif|webp|bmp|avif|x-icon))[^,]{0,120}?(?:html|svg|xml|script|,|base64))|"
+    r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
+    re.IGNORECASE,
+)
+_SYMBOLS = re.compile(r"[\[\]()!+{}~\-]{14,}")
+
+
+class Script(NamedTuple):
+    """How much a text is JavaScript: `weight` 0 to 1, where its words stand, whether something breaks out to there."""
+
+    weight: float
+    start: int
+    end: int
+    breaks_out: bool
+
+
+def judge(text: str, start: int = 0, end: int | None = None) -> Script:
+    """Weigh the words in a part of a text that act on a page.
+
+    Each kind counts once and half for a second one, a call with a telling argument more, and a place directly after a
+    quote, a bracket or an operator more. Linear in the text; at most 24 words are looked at.
+    """
+    stop = len(text) if end is None else end
+    seen: dict[str, int] = {}
+    weight = 0.0
+    first = last = -1
+    breaks_out = False
+    for count, match in enumerate(_WORDS.finditer(text, start, stop)):
+        if count >= 24:
+            break
+        kind = match.lastgroup or ""
+        if first < 0:
+            first = match.start()
+            breaks_out = _BREAK_BEFORE.search(text[max(start, first - 40) : first]) is not None
+        last = match.end()
+        times = seen.get(kind, 0)
+        seen[kind] = times + 1
+        if times == 0:
+            weight += _WEIGHTS[kind]
+            if kind in {"dialog", "run"} and _ARGUMENT.match(text, last):
+                weight += 0.3 if kind == "dialog" else 0.15
+        elif times == 1:
+            weight += _WEIGHTS[kind] * 0.4
+    if first < 0:
+        return Script(0.0, start, start, breaks_out=False)
+    return Script(min(1.0, weight), first, last, breaks_out)
+
+
+def looks_called(value: str) -> bool:
+    """Tell whether the value of an event handler does something, rather than being a word."""
+    return _CALLED.search(value) is not None
+
+
+def symbols_only(text: str) -> tuple[int, int] | None:
+    """Find a stretch of code written with brackets and operators alone (known as JSFuck): its start and end."""
+    for match in _SYMBOLS.finditer(text):
+        part = match[0]
+        if (
+            ("[]" in part or "{}" in part)
+            and ("![" in part or "+[" in part or "+{" in part or "!+" in part)
+            and "](" not in part[:2]
+        ):
+            return match.start(), match.end()
+    return None
+
+
+def active_url(value: str) -> tuple[str, str] | None:
+    """Judge a URL as a browser reads its scheme: entities decoded, white space and control characters left out.
+
+    Returns:
+        ("code" | "data" | "other", what follows the scheme), or None for a URL that runs nothing.
+    """
+    head = value[:MAX_URL]
+    if "&" in head:
+        head = unescape(unescape(head))
+    head = _IGNORED.sub("", head)
+    match = _SCHEME.match(head)
+    if match is None:
+        return None
+    return match.lastgroup or "other", head[match.end() :]

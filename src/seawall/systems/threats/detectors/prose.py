@@ -1,0 +1,45 @@
+"""Telling text written for people from text written for machines: what surrounds a match decides what it means."""
+
+import re
+
+__all__ = ["in_code", "plain_words"]
+
+_WORD = re.compile(r"(?:^|(?<=[\s(\"'*]))[^\W\d_](?:[^\W\d_]|['\u2019])*[,.:;?!)\"'*]{0,2}(?=\s|$)")
+_FENCE = re.compile(r"```|~~~")
+PROSE_AROUND = 6
+"""Plain words around a piece of code that make it a quotation rather than the whole of the value."""
+
+
+def plain_words(text: str, start: int = 0, end: int | None = None, limit: int = 12) -> int:
+    """Count the words of a natural language, up to `limit`: letters between spaces, with punctuation after them.
+
+    Linear in the text up to the limit.
+    """
+    count = 0
+    for _ in _WORD.finditer(text, start, len(text) if end is None else end):
+        count += 1
+        if count >= limit:
+            break
+    return count
+
+
+def in_code(text: str, index: int) -> bool:
+    """Tell whether an index stands in a fenced block or between backticks of a text that is otherwise prose.
+
+    Honest tickets and comments quote code that way. An attacker can, too: take it as a reason for doubt, not for trust.
+    """
+    if "`" not in text and "~~~" not in text and "<code" not in text and "<pre" not in text:
+        return False
+    fences = sum(1 for _ in _FENCE.finditer(text, 0, index))
+    line = text.rfind("\n", 0, index) + 1
+    inline = text.count("`", line, index) % 2 == 1 and "`" in text[index : index + 400]
+    tagged = max(text.rfind("<code", 0, index), text.rfind("<pre", 0, index)) > max(
+        text.rfind("</code", 0, index), text.rfind("</pre", 0, index)
+    )
+    if fences % 2 == 0 and not inline and not tagged:
+        return False
+    first = text.find("```")
+    outside = plain_words(text, 0, min(index, first) if 0 <= first < index else index)
+    if outside < PROSE_AROUND:
+        outside += plain_words(text, index)
+    return outside >= PROSE_AROUND

@@ -1,0 +1,253 @@
+"""What a page's markup may carry out: judging tags and attributes that `html_lexer` found."""
+
+import re
+from collections.abc import Callable, Iterator
+
+from seawall.systems.threats.detector import Signal
+from seawall.systems.threats.detectors.html_lexer import Attribute, Tag, tags
+from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called
+from seawall.systems.threats.model import Severity
+
+__all__ = ["EVENTS", "active_style", "markup"]
+
+MAX_SHEET = 2000
+"""Characters of a style sheet that are looked at."""
+
+# Names without their "on"; a name outside of this list counts when its value looks like code.
+_EVENT_NAMES = """
+abort activate afterprint afterscriptexecute afterupdate animationcancel animationend animationiteration
+animationstart auxclick beforeactivate beforecopy beforecut beforedeactivate beforeeditfocus beforeinput
+beforematch beforepaste beforeprint beforescriptexecute beforetoggle beforeunload beforeupdate begin blur
+bounce cancel canplay canplaythrough cellchange change click close command compositionend compositionstart
+contentvisibilityautostatechange contextmenu controlselect copy cuechange cut dataavailable datasetchanged
+datasetcomplete dblclick deactivate drag dragend dragenter dragexit dragleave dragover dragstart drop
+durationchange emptied end ended error errorupdate filterchange finish focus focusin focusout formchange
+formdata forminput fullscreenchange fullscreenerror gotpointercapture hashchange help input invalid keydown
+keypress keyup languagechange layoutcomplete load loadeddata loadedmetadata loadend loadstart location
+losecapture lostpointercapture mediacomplete mediaerror message messageerror mousedown mouseenter mouseleave
+mousemove mouseout mouseover mouseup mousewheel move moveend movestart offline online orientationchange
+outofsync page pagehide pagereveal pageshow pageswap paste pause play playing pointercancel pointerdown
+pointerenter pointerleave pointermove pointerout pointerover pointerrawupdate pointerup popstate progress
+propertychange ratechange readystatechange redo repeat reset resize resizeend resizestart resume reverse
+rowdelete rowenter rowexit rowinserted rowsdelete rowsenter scroll scrollend scrollsnapchange search
+securitypolicyviolation seek seeked seeking select selectionchange selectstart show slotchange stalled start
+stop storage submit suspend syncrestored timeerror timeupdate toggle touchcancel touchend touchmove touchstart
+trackchange transitioncancel transitionend transitionrun transitionstart undo unhandledrejection unload
+urlflip volumechange waiting webkitanimationend webkitanimationiteration webkitanimationstart
+webkitmouseforcechanged webkitmouseforcedown webkittransitionend wheel zoom zoomin zoomout
+"""
+EVENTS = frozenset(_EVENT_NAMES.split())
+_URL_NAMES = """
+action archive background cite classid code codebase content data dynsrc folder formaction from href icon
+imagesrcset longdesc lowsrc manifest object ping poster profile src srcset to usemap value values url
+xlink:href xml:base by begin implementation file
+"""
+_URLS = frozenset(_URL_NAMES.split())
+# Attributes of client-side frameworks whose values are expressions.
+_FRAMEWORKS = ("v-on:", "x-on:", "ng-", "v-html", "x-init", "x-data", "hx-on")
+_TEXTUAL = frozenset({"a", "p", "span", "div", "td", "img"})
+_MEDIA_HOSTS = re.compile(
+    r"(?:https?:)?//(?:(?:www|player|m|open|w)\.)?(?:youtube(?:-nocookie)?\.com/embed/|vimeo\.com/|youtu\.be/|google\.[a-z.]{2,6}/maps"
+    r"|maps\.google\.|spotify\.com/embed|soundcloud\.com/player|dailymotion\.com/embed|facebook\.com/plugins|codepen\.io/)",
+    re.IGNORECASE,
+)
+_CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.DOTALL)
+_CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE)
+_CSS_ACTIVE = re.compile(
+    r"expression\s*\(|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|-o-link|@import|script\s*:"
+    r"|url\s*\(\s*[\"']?\s*data:(?:text|application)|data:[^,)]{0,40}html",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"[(;=`\[{]|//|\+\+")
+# Elements that rich text does not have: (confidence, with what attribute it rises, to which confidence).
+_ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
+    "iframe": (0.6, frozenset({"src", "srcdoc"}), 0.75),
+    "frame": (0.6, frozenset({"src"}), 0.8),
+    "frameset": (0.7, frozenset(), 0.7),
+    "object": (0.6, frozenset({"data", "classid", "type", "codebase"}), 0.75),
+    "embed": (0.6, frozenset({"src", "code", "type"}), 0.75),
+    "applet": (0.75, frozenset({"code", "archive", "codebase"}), 0.85),
+    "base": (0.4, frozenset({"href"}), 0.85),
+    "bgsound": (0.7, frozenset({"src"}), 0.8),
+    "layer": (0.5, frozenset({"src"}), 0.85),
+    "ilayer": (0.6, frozenset({"src"}), 0.85),
+    "portal": (0.3, frozenset({"src"}), 0.8),
+    "isindex": (0.75, frozenset({"action", "formaction", "type"}), 0.85),
+    "plaintext": (0.75, frozenset(), 0.75),
+    "event-source": (0.6, frozenset({"src"}), 0.8),
+    "marquee": (0.5, frozenset(), 0.5),
+    "form": (0.45, frozenset({"action"}), 0.7),
+    "button": (0.3, frozenset({"formaction", "form"}), 0.8),
+    "input": (0.3, frozenset({"formaction", "form", "autofocus"}), 0.75),
+    "meta": (0.3, frozenset(), 0.3),
+    "link": (0.3, frozenset(), 0.3),
+    "style": (0.45, frozenset(), 0.45),
+    "svg": (0.4, frozenset(), 0.4),
+    "math": (0.3, frozenset({"href", "xlink:href"}), 0.6),
+    "xml": (0.3, frozenset({"src", "id"}), 0.7),
+    "animate": (0.3, frozenset({"attributename"}), 0.5),
+    "set": (0.3, frozenset({"attributename"}), 0.7),
+    "xss": (0.85, frozenset(), 0.85),
+    "import": (0.3, frozenset({"namespace", "implementation"}), 0.85),
+    "comment": (0.3, frozenset(), 0.3),
+    "x": (0.3, frozenset(), 0.3),
+}
+
+
+def active_style(style: str) -> bool:
+    """Tell whether a style sheet or attribute can run code or load more style, comments and escapes taken out."""
+    plain = _CSS_ESCAPE.sub(_unescape_css, style)
+    return _CSS_ACTIVE.search(_CSS_HIDES.sub("", plain)) is not None
+
+
+def _unescape_css(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return chr(code) if 0 < code < 0x110000 else ""
+
+
+def _attribute(tag: Tag, attribute: Attribute) -> Signal | None:
+    name, value = attribute.name, attribute.value
+    if name.startswith("on") and len(name) > 4:
+        return _handler(attribute)
+    if name in {"style", "srcdoc", "allowscriptaccess"}:
+        return _signal(f"xss-{name}", 0.93, attribute) if name != "style" or active_style(value) else None
+    if name[:1] in {"@", ":"} or name.startswith(_FRAMEWORKS):
+        return _signal("xss-event-handler", 0.85, attribute) if judge(value).weight >= 0.4 else None
+    if value and (name in _URLS or name.endswith((":href", ":src")) or ":" in value or name.startswith("&")):
+        return _url(tag, attribute)
+    code = name if not value and "(" in name else value if tag.name not in _TEXTUAL else ""
+    return _signal("xss-attribute", 0.75, attribute) if code and judge(code).weight >= 0.7 else None
+
+
+def _handler(attribute: Attribute) -> Signal | None:
+    event = attribute.name[2:].rstrip("0123456789._:#-")
+    called = looks_called(attribute.value)
+    if event in EVENTS:
+        return _signal("xss-event-handler", 0.97 if called else 0.8 if attribute.value else 0.45, attribute)
+    return _signal("xss-event-handler", 0.85, attribute) if called and event.isalpha() else None
+
+
+def _url(tag: Tag, attribute: Attribute) -> Signal | None:
+    found = active_url(attribute.value)
+    if found is None:
+        if attribute.value.startswith("&{") or (
+            attribute.name in {"src", "dynsrc", "lowsrc", "poster", "background"}
+            and judge(attribute.value).weight >= 0.7
+        ):
+            return _signal("xss-url", 0.85, attribute)
+        return None
+    kind, rest = found
+    expected = attribute.name in _URLS or attribute.name.endswith(("href", "src"))
+    if kind == "code":
+        harmless = rest.rstrip(";").lower() in {"", "void(0)", "void0", "//"}
+        return _signal("xss-url", 0.5 if harmless else 0.97 if expected else 0.85, attribute)
+    if kind == "data":
+        lowered = attribute.value[:64].lower()
+        image = (
+            "image/svg" in lowered
+            and tag.name in {"img", "image"}
+            and "script" not in rest.lower()
+            and "onload" not in rest.lower()
+        )
+        return _signal("xss-data-url", 0.4 if image else 0.93, attribute) if expected else None
+    return _signal("xss-url", 0.8, attribute)
+
+
+def _signal(rule: str, confidence: float, at: Attribute | Tag) -> Signal:
+    severity = Severity.HIGH if confidence >= 0.7 else Severity.MEDIUM
+    return Signal(rule, severity, confidence, at.start, at.end)
+
+
+def _script(text: str, tag: Tag) -> Signal:
+    """A script element: what follows its tag, or its source, tells code from a mention in prose."""
+    stop = text.find("<", tag.end)
+    body = text[tag.end : tag.end + 400 if stop < 0 else min(stop, tag.end + 400)]
+    names = {attribute.name for attribute in tag.attributes}
+    ends = text[stop : stop + 12].replace(" ", "").lower().startswith("</script") if stop >= 0 else False
+    if names & {"src", "href", "xlink:href", "data", "type", "language", "defer"} and tag.closed:
+        confidence = 0.95
+    elif ends or judge(body).weight > 0.3:
+        confidence = 0.97
+    elif _CODE.search(body) or tag.attributes:
+        confidence = 0.85
+    elif body.strip():
+        confidence = 0.5
+    else:
+        confidence = 0.75
+    return Signal(
+        "xss-script",
+        Severity.CRITICAL if confidence > 0.9 else Severity.HIGH,
+        confidence,
+        tag.start,
+        tag.end + min(len(body), 60),
+    )
+
+
+def _element(text: str, tag: Tag) -> Signal | None:
+    name = tag.name
+    if name == "script" or name.endswith(":script"):
+        return _script(text, tag)
+    entry = _ELEMENTS.get(name)
+    if entry is None:
+        return None
+    confidence, raising, raised = entry
+    names = {attribute.name: attribute.value for attribute in tag.attributes}
+    if raising and not raising.isdisjoint(names):
+        confidence = raised
+    raises = _RAISERS.get(name)
+    if raises is not None:
+        confidence = raises(names, text, tag) or confidence
+    return _signal("xss-element", confidence, tag) if confidence >= 0.4 else None
+
+
+def _embedded(names: dict[str, str], _text: str, _tag: Tag) -> float:
+    return 0.4 if _MEDIA_HOSTS.match(names.get("src", "") or names.get("data", "")) else 0.0
+
+
+def _meta(names: dict[str, str], _text: str, _tag: Tag) -> float:
+    equivalent = names.get("http-equiv", "").lower().strip("\\\"'")
+    if equivalent in {"refresh", "set-cookie", "link", "content-security-policy"}:
+        return 0.85
+    return 0.9 if "utf-7" in (names.get("content", "") + names.get("charset", "")).lower() else 0.0
+
+
+def _link(names: dict[str, str], _text: str, _tag: Tag) -> float:
+    relation = names.get("rel", "").lower().strip("\\\"'")
+    if relation in {"import", "prefetch", "preload", "dns-prefetch", "manifest"}:
+        return 0.85
+    return 0.75 if "stylesheet" in relation and "href" in names else 0.0
+
+
+def _style(_names: dict[str, str], text: str, tag: Tag) -> float:
+    stop = text.find("</", tag.end)
+    sheet = text[tag.end : tag.end + MAX_SHEET if stop < 0 else min(stop, tag.end + MAX_SHEET)]
+    return 0.9 if active_style(sheet) or judge(sheet).weight >= 0.4 else 0.0
+
+
+def _input(names: dict[str, str], _text: str, _tag: Tag) -> float:
+    return 0.7 if names.get("type", "").lower() == "image" and "src" in names else 0.0
+
+
+_RAISERS: dict[str, Callable[[dict[str, str], str, Tag], float]] = {
+    "embed": _embedded,
+    "iframe": _embedded,
+    "input": _input,
+    "link": _link,
+    "meta": _meta,
+    "object": _embedded,
+    "style": _style,
+}
+"""What the attributes and the text of an element say beyond its name: a confidence, or 0 for nothing."""
+
+
+def markup(text: str) -> Iterator[Signal]:
+    """Judge every tag of a text: its element, then each of its attributes. Linear in the text."""
+    for tag in tags(text):
+        if not tag.closing:
+            signal = _element(text, tag)
+            if signal is not None:
+                yield signal
+        for attribute in tag.attributes:
+            signal = _attribute(tag, attribute)
+            if signal is not None:
+                yield signal
