@@ -1,17 +1,26 @@
-"""Afterwards: what a request took is given back, what it cost beyond that is taken, its permits are released."""
+"""Afterwards: what a request took is given back, what it cost beyond that is taken, its permits are released.
+
+What was taken from shared counts goes back to the lease that it came from while that lasts, else to the counts.
+"""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from seawall.systems.ratelimit.counts import GiveBack
 from seawall.systems.ratelimit.gcra import IDLE, Gcra
+from seawall.systems.ratelimit.leases import Claim
 from seawall.systems.ratelimit.model import Algorithm, Decision, LimitResult, WindowSnapshot
 from seawall.systems.ratelimit.verdict import CostError
 from seawall.systems.ratelimit.windows import Quota
 
-__all__ = ["correct", "refund", "release"]
+__all__ = ["Sink", "correct", "refund", "release", "restore"]
+
+Sink = Callable[[GiveBack], None]
+"""Takes what goes back to shared counts."""
 
 
-def refund(result: LimitResult, now: float, cost: float | None = None) -> None:
+def refund(result: LimitResult, now: float, cost: float | None, sink: Sink) -> None:
     """Give back what a request took, or `cost` of it; permits of requests in flight are `release`d instead.
 
     Raises:
@@ -21,10 +30,10 @@ def refund(result: LimitResult, now: float, cost: float | None = None) -> None:
         cost = result.cost
     elif not 0.0 <= cost < math.inf:
         raise CostError(cost)
-    correct(result, now, max(result.cost - cost, 0.0))
+    correct(result, now, max(result.cost - cost, 0.0), sink)
 
 
-def correct(result: LimitResult, now: float, cost: float) -> None:
+def correct(result: LimitResult, now: float, cost: float, sink: Sink) -> None:
     """Say what an admitted request cost in truth: the difference is given back, or taken unasked.
 
     Raises:
@@ -37,24 +46,49 @@ def correct(result: LimitResult, now: float, cost: float) -> None:
         return
     result.cost = cost
     for decision in result.decisions:
-        _change(decision, now, more)
+        claim = _claim(decision)
+        if claim is None:
+            _change(decision, now, more)
+        else:
+            restore(claim, -more, sink)
 
 
-def release(result: LimitResult, now: float) -> None:
+def release(result: LimitResult, now: float, sink: Sink) -> None:
     """Give back a request's permits, once; nothing when it holds none."""
     if not result.holds:
         return
     result.holds = False
     for decision in result.decisions:
-        if decision[0].holds:
+        if not decision[0].holds:
+            continue
+        claim = _claim(decision)
+        if claim is None:
             _change(decision, now, None)
+        else:
+            sink(claim.give_back(0.0, 1.0))
+
+
+def restore(claim: Claim, cost: float, sink: Sink) -> None:
+    """Give back some cost to the lease that it was taken from, or to the counts; take more when it is below 0."""
+    lease = claim.lease
+    if lease is not None and lease.tokens + cost >= 0.0:
+        lease.tokens += cost
+    elif cost:
+        sink(claim.give_back(cost))
+
+
+def _claim(decision: Decision) -> Claim | None:
+    """Return what a decision took from shared counts; None when its counts are here."""
+    verdicts = decision[4]
+    state = verdicts[0][1] if verdicts else None
+    return state if isinstance(state, Claim) else None
 
 
 def _change(decision: Decision, now: float, more: float | None) -> None:
     """Take `more` from every quota of a key, or give it back; None releases one permit of each."""
-    rule, key, at, limits, _ = decision
-    state = rule.table.get(key)
-    if state is None:  # forgotten meanwhile, as the key was idle
+    rule, key, at, limits, verdicts = decision
+    state = rule.table.get(key) if verdicts else None
+    if state is None:  # nothing was counted, or it was forgotten meanwhile, as the key was idle
         return
     states = list((state,) if rule.simple else state)
     for index, (window, quota) in enumerate(zip(rule.windows, rule.quotas, strict=True)):

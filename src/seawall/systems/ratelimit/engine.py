@@ -1,57 +1,67 @@
 """The limiter's decision: blocks, then shedding, then the rules in order, all of them or nothing."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from seawall.systems.ratelimit.asking import (
+    Ask,
+    Step,
+    answered,
+    count_ask,
+    forget_pending,
+    from_lease,
+    remembered,
+    undo,
+)
 from seawall.systems.ratelimit.corrections import correct, refund, release
+from seawall.systems.ratelimit.counts import CountAnswer, GiveBack
+from seawall.systems.ratelimit.effective import EffectiveLimits
 from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.guard import Guard, blocked
-from seawall.systems.ratelimit.keys import KeyBuilder, LimitContext, subject_builders
+from seawall.systems.ratelimit.keys import LimitContext
 from seawall.systems.ratelimit.model import (
     ANONYMOUS,
     Algorithm,
-    Decision,
-    Factors,
     LimitResult,
-    Override,
+    Offence,
     Penalty,
+    PenaltySnapshot,
+    PoolLoad,
     RateLimitReport,
     RateLimitSnapshot,
     Reason,
     RuleReport,
+    StoreFailure,
 )
-from seawall.systems.ratelimit.rules import CompiledRule, Limits, compile_rules
+from seawall.systems.ratelimit.rules import CompiledRule, compile_rules
+from seawall.systems.ratelimit.sketch import SpaceSaving
+from seawall.systems.ratelimit.trial import Trial, admission, refusal, unavailable
 from seawall.systems.ratelimit.verdict import SLACK, CostError, Verdict
 
-__all__ = ["RateLimitEngine"]
+__all__ = ["Ask", "RateLimitEngine"]
 
-_ALLOWED, _QUOTA, _CONCURRENCY, _SHADOW = range(4)
-_NO_FACTORS = Factors()
 _ALLOWED_REASON, _QUOTA_REASON = Reason.ALLOWED, Reason.QUOTA_EXCEEDED
 """Names of this module are found faster than attributes of a class."""
 
-
-class _Trial(NamedTuple):
-    """What one rule would do, before anything is stored."""
-
-    rule: CompiledRule
-    key: str
-    limits: tuple[float, ...]
-    factors: Factors
-    verdicts: tuple[Verdict[Any], ...]
-    allowed: bool
+_OFFENDERS = 256
+"""Keys that a report tells of as refused most, at most."""
 
 
 class RateLimitEngine:
-    """Decide on requests under the newest snapshot; counts are this engine's own.
+    """Decide on requests under the newest snapshot.
+
+    `check` decides at once, by counts of this engine alone. `begin` also follows rules whose counts several processes
+    share: it decides where it can, and else says what to ask; `settle` decides when that is answered.
 
     Args:
         wall: gives seconds since the Unix epoch, for what an operator set until a certain time.
         max_keys: keys per rule whose states are kept at most.
 
     Attributes:
-        penalties: what keys have earned by violations; the owner of the ladder sets them with `penalise`.
+        penalties: what keys have earned by violations, besides those of the snapshot; set with `penalise`.
+        pools: load by pool, for whoever serves requests to set before a report.
+        lag: seconds by which the event loop was late at most since the last report, alike.
 
     For one thread at a time. A decision costs about 1 us with one GCRA rule and grows with the rules that match.
     """
@@ -59,14 +69,19 @@ class RateLimitEngine:
     def __init__(self, wall: Callable[[], float], *, max_keys: int = 65_536) -> None:
         self.snapshot = RateLimitSnapshot(version=-1)
         self.penalties: dict[str, Penalty] = {}
+        self.pools: dict[str, PoolLoad] = {}
+        self.lag = 0.0
         self._wall = wall
         self._max_keys = max_keys
         self._rules: tuple[CompiledRule, ...] = ()
         self._guard = Guard()
-        self._personal = False
-        self._overridden: tuple[KeyBuilder, ...] = ()
-        self._threatened: tuple[KeyBuilder, ...] = ()
-        self._unlimited = 0
+        self._limits = EffectiveLimits(wall)
+        self._sentences: dict[str, PenaltySnapshot] = {}
+        self._resets: dict[str, float] = {}
+        self._shared = False
+        self._returns: list[GiveBack] = []
+        self._offenders = SpaceSaving(_OFFENDERS)
+        self._unlimited = self._asked = self._leased = self._remembered = self._away = 0
 
     # -- what is in force ----------------------------------------------------------------------------------------------
 
@@ -79,17 +94,27 @@ class RateLimitEngine:
         old = self.snapshot
         if snapshot.version <= old.version:
             return
-        self._max_keys = snapshot.max_keys or self._max_keys
+        max_keys = snapshot.max_keys or self._max_keys
         if snapshot.rules is not old.rules:
-            self._rules = compile_rules(snapshot.rules, self._max_keys, self._rules)
-        elif snapshot.load != old.load or snapshot.threat != old.threat:
+            rules = compile_rules(snapshot.rules, max_keys, self._rules, snapshot.share)
+            kept = {id(rule.leases) for rule in rules if rule.leasing}
             for rule in self._rules:
-                rule.cache.clear()
+                if rule.leasing and id(rule.leases) not in kept:
+                    rule.leases.close(self._returns.append)
+            self._rules = rules
+        elif snapshot.load != old.load or snapshot.threat != old.threat or snapshot.share != old.share:
+            for rule in self._rules:
+                rule.forget_limits(snapshot.share)
+        self._max_keys = max_keys
         self._guard.apply(snapshot, old)
+        self._limits.apply(snapshot)
+        self._sentences = snapshot.penalties
+        self._shared = any(rule.shared for rule in self._rules)
         self.snapshot = snapshot
-        self._personal = bool(snapshot.overrides or snapshot.threats)
-        self._overridden = subject_builders(snapshot.overrides)
-        self._threatened = subject_builders(snapshot.threats)
+        for key, at in snapshot.resets.items():
+            if self._resets.get(key) != at:
+                self.reset(key)
+        self._resets = snapshot.resets
 
     def penalise(self, key: str, penalty: Penalty | None) -> None:
         """Throttle or block a key until the penalty expires; None forgives it."""
@@ -104,11 +129,13 @@ class RateLimitEngine:
     def check(self, context: LimitContext, now: float) -> LimitResult:
         """Decide on one request at `now`, in monotonic seconds, and take what it costs; a refused one takes nothing.
 
+        Rules with shared counts are counted here, under this process's share of their limits.
+
         Raises:
             CostError: the cost is negative, infinite or not a number; nothing was taken.
         """
         refusal = self._check_guard(context, now) if self._guard.closed else None
-        if refusal is not None or self._personal:
+        if refusal is not None or self._limits.personal:
             return refusal or self._check_rules(context, now)
         # The first rule that matches is nearly always one GCRA window and the last to be asked. That case must be fast,
         # so it is decided right here; whatever else there is goes the general way, which decides alike.
@@ -118,12 +145,12 @@ class RateLimitEngine:
             if not rule.plain:
                 break
             key = rule.build(context)
-            if self.penalties and key in self.penalties:
+            if (self.penalties and key in self.penalties) or (self._sentences and key in self._sentences):
                 break
             role = context.role or ("user" if context.identifier or context.user or context.api_key else ANONYMOUS)
             limits, factors, interval, burst = rule.cache.get(
                 (role, context.method, context.pool)
-            ) or self._shared_limits(rule, context, role)
+            ) or self._limits.common(rule, context, role)
             before = rule.table.get(key)
             cost = context.cost
             verdict = Gcra.check(IDLE if before is None else before, now, interval, burst, cost * rule.unit)
@@ -138,8 +165,103 @@ class RateLimitEngine:
                     True, left, limits[0], reset, 0.0, rule.id, _ALLOWED_REASON, factors, key, took, cost
                 )
             rule.counts[1] += 1
+            self._offenders.add(f"{rule.id}\n{key}".encode("utf-8", "surrogatepass"))
             return LimitResult(False, left, limits[0], reset, wait, rule.id, _QUOTA_REASON, factors, key, took)
         return self._check_rules(context, now)
+
+    def begin(self, context: LimitContext, now: float) -> LimitResult | Ask:
+        """Decide on one request at `now`, in monotonic seconds, or say what shared counts are to be asked about it.
+
+        An `Ask` must be given to `settle` exactly once, also when nobody waits for the answer any more; what that
+        admits is then `refund`ed. Costs about 2 us where a lease pays, 10 us and more where counts are asked.
+
+        Raises:
+            CostError: the cost is negative, infinite or not a number; nothing was taken.
+        """
+        if not self._shared:
+            return self.check(context, now)
+        refusal = self._check_guard(context, now) if self._guard.closed else None
+        if refusal is not None:
+            return refusal
+        if self._limits.personal:
+            return self._begin_rules(context, now)
+        # As in `check`: one leased rule, which is the last to be asked, and a lease that pays.
+        for rule in self._rules:
+            if rule.matches is not None and not rule.matches(context):
+                continue
+            if not rule.sole:
+                break
+            key = rule.build(context)
+            if (self.penalties and key in self.penalties) or (self._sentences and key in self._sentences):
+                break
+            role = context.role or ("user" if context.identifier or context.user or context.api_key else ANONYMOUS)
+            whole = rule.whole.get((role, context.method, context.pool)) or self._limits.common_whole(
+                rule, context, role
+            )
+            lease = whole[2].get(key)
+            cost = context.cost
+            if lease is None or not 0.0 <= cost <= lease.tokens or not lease.since <= now < lease.until:
+                break
+            lease.tokens = tokens = lease.tokens - cost
+            self._leased += 1
+            rule.counts[0] += 1
+            if len(rule.windows) == 1:
+                left = lease.left + tokens * rule.unit
+                verdicts: tuple[Verdict[Any], ...] = ((True, lease.claim, left, lease.reset, 0.0),)
+            else:
+                verdicts = lease.told()
+                left = verdicts[lease.index][2]
+            return LimitResult(
+                True,
+                int(left + SLACK),
+                lease.limit,
+                lease.reset,
+                0.0,
+                rule.id,
+                _ALLOWED_REASON,
+                lease.factors,
+                key,
+                ((rule, key, now, lease.limits, verdicts),),
+                cost,
+            )
+        return self._begin_rules(context, now)
+
+    def settle(self, ask: Ask, answers: Sequence[CountAnswer] | None, now: float) -> LimitResult:
+        """Decide on a request whose shared counts were asked, and take what it costs.
+
+        Args:
+            ask: as `begin` returned it.
+            answers: in the order of its `asks`; None when the counts are away, which each rule bears in its own way.
+            now: monotonic seconds.
+        """
+        context, cost, sink = ask.context, ask.context.cost, self._returns.append
+        if answers is None:
+            self._away += 1
+            forget_pending(ask.steps)
+        steps: list[Step] = []
+        refused: Trial | LimitResult | None = None
+        for step in ask.steps:
+            trial: Trial | LimitResult | None = step.trial
+            if step.local:
+                trial = None if refused else self._try(step.rule, context, now)
+            elif trial is None and answers is not None:
+                trial = answered(step, ask.asks[step.place], answers[step.place], cost, now, sink)
+            elif trial is None:
+                trial = None if refused else self._without_counts(step, context, now)
+            if isinstance(trial, Trial):
+                steps.append(step._replace(trial=trial))
+                if step.rule.enforced and not trial.allowed:
+                    refused = refused or trial
+            elif trial is not None:
+                refused = refused or trial
+        if refused is None:
+            return self._admit([step.trial for step in steps if step.trial is not None], cost, now)
+        # Where binding asks were refused, those that had room have taken nothing.
+        took = answers is not None and all(
+            answer.allowed for one, answer in zip(ask.asks, answers, strict=True) if one.binding
+        )
+        undo([step for step in steps if step.place < 0 or took or not step.rule.enforced], cost, sink)
+        return self._refuse(refused, now)
 
     def _check_guard(self, context: LimitContext, now: float) -> LimitResult | None:
         if not 0.0 <= context.cost < math.inf:
@@ -149,39 +271,98 @@ class RateLimitEngine:
     def _check_rules(self, context: LimitContext, now: float) -> LimitResult:
         if not 0.0 <= context.cost < math.inf:
             raise CostError(context.cost)
-        trials: list[_Trial] = []
-        shadows: list[_Trial] = []
+        trials: list[Trial] = []
         for rule in self._rules:
             if rule.matches is not None and not rule.matches(context):
                 continue
             trial = self._try(rule, context, now)
             if isinstance(trial, LimitResult):
                 return trial
-            if not rule.enforced:
-                shadows.append(trial)
-                continue
-            if not trial.allowed:
-                return self._refusal(trial, now)
+            if rule.enforced and not trial.allowed:
+                return self._refuse(trial, now)
             trials.append(trial)
-            if not rule.snapshot.fallthrough:
+            if rule.enforced and not rule.snapshot.fallthrough:
                 break
-        return self._admit(trials, shadows, context.cost, now)
+        return self._admit(trials, context.cost, now)
 
-    def _try(self, rule: CompiledRule, context: LimitContext, now: float) -> _Trial | LimitResult:
-        """Return what a rule would do; a refusal where the key is blocked for its violations."""
+    def _begin_rules(self, context: LimitContext, now: float) -> LimitResult | Ask:
+        cost = context.cost
+        if not 0.0 <= cost < math.inf:
+            raise CostError(cost)
+        sink = self._returns.append
+        steps: list[Step] = []
+        open_steps: list[int] = []
+        refused: Trial | LimitResult | None = None
+        for rule in self._rules:
+            if rule.matches is not None and not rule.matches(context):
+                continue
+            step = self._step(rule, context, now)
+            trial = step.trial if isinstance(step, Step) else None
+            if isinstance(step, LimitResult) or (trial is not None and rule.enforced and not trial.allowed):
+                refused = step if isinstance(step, LimitResult) else trial
+                break
+            if trial is None:
+                open_steps.append(len(steps))
+            steps.append(step)
+            if rule.enforced and not rule.snapshot.fallthrough:
+                break
+        if refused is not None:
+            undo(steps, cost, sink)
+            return self._refuse(refused, now)
+        if not open_steps:
+            self._leased += 1
+            return self._admit([step.trial for step in steps if step.trial is not None], cost, now)
+        asks = []
+        for place, index in enumerate(open_steps):
+            step = steps[index]
+            asks.append(count_ask(step.rule, step.key, (step.limits, step.factors, step.lot), cost, now, sink))
+            steps[index] = step._replace(place=place)
+        self._asked += 1
+        return Ask(tuple(asks), context, tuple(steps))
+
+    def _step(self, rule: CompiledRule, context: LimitContext, now: float) -> Step | LimitResult:
+        """Return what a rule does with a request as far as this process knows; a refusal where the key is blocked."""
+        if not rule.shared:
+            tried = self._try(rule, context, now)
+            if isinstance(tried, LimitResult):
+                return tried
+            return Step(rule, tried.key, tried.limits, tried.factors, {}, tried, local=True)
         key = rule.build(context)
-        penalty = self.penalties.get(key) if self.penalties else None
-        if penalty is not None and now >= penalty.until:
-            self.penalise(key, None)
-            penalty = None
+        penalty = self._penalty(key, now)
         if penalty is not None and penalty.factor <= 0.0 and rule.enforced:
-            self._guard.blocked += 1
-            return blocked(penalty.until - now, key, "repeated violations", rule.id)
+            return self._blocked(key, penalty, rule, now)
         role = context.effective_role
-        if self._personal or penalty is not None:
-            limits, factors, _, _ = self._personal_limits(rule, context, key, role, penalty)
+        if self._limits.personal or penalty is not None:
+            limits, factors, lot = self._limits.own_whole(rule, context, key, role, penalty)
         else:
-            limits, factors, _, _ = self._shared_limits(rule, context, role)
+            limits, factors, lot = self._limits.common_whole(rule, context, role)
+        trial = from_lease(rule, lot, key, context.cost, now) if rule.leasing else None
+        if trial is None:
+            trial = remembered(rule, key, limits, factors, context.cost, now)
+            self._remembered += trial is not None
+        return Step(rule, key, limits, factors, lot, trial)
+
+    def _without_counts(self, step: Step, context: LimitContext, now: float) -> Trial | LimitResult:
+        """Return what a rule does while its shared counts are away."""
+        rule = step.rule
+        failure = rule.snapshot.on_store_failure
+        if failure is StoreFailure.LOCAL:
+            return self._try(rule, context, now)
+        if failure is StoreFailure.CLOSED and rule.enforced:
+            return unavailable(rule.id, step.key)
+        return Trial(rule, step.key, step.limits, step.factors, (), allowed=True, shared=True)
+
+    def _try(self, rule: CompiledRule, context: LimitContext, now: float) -> Trial | LimitResult:
+        """Return what a rule would do by its counts here; a refusal where the key is blocked for its violations."""
+        key = rule.build(context)
+        penalty = self._penalty(key, now) if self.penalties or self._sentences else None
+        if penalty is not None and penalty.factor <= 0.0 and rule.enforced:
+            return self._blocked(key, penalty, rule, now)
+        role = context.effective_role
+        if self._limits.personal or penalty is not None:
+            limits, factors, _, _ = self._limits.own(rule, context, key, role, penalty)
+        else:
+            limits, factors, _, _ = self._limits.common(rule, context, role)
         state = rule.table.get(key)
         states = (state,) if rule.simple else state or (None,) * len(rule.quotas)
         cost = context.cost
@@ -191,108 +372,37 @@ class RateLimitEngine:
                 for quota, one, limit, window in zip(rule.quotas, states, limits, rule.windows, strict=True)
             ]
         )
-        return _Trial(rule, key, limits, factors, verdicts, all(verdict[0] for verdict in verdicts))
+        return Trial(rule, key, limits, factors, verdicts, all(verdict[0] for verdict in verdicts))
 
-    def _admit(self, trials: Sequence[_Trial], shadows: Sequence[_Trial], cost: float, now: float) -> LimitResult:
-        shadow = None
-        taken: list[Decision] = []
-        for trial in (*trials, *shadows):
-            if trial.allowed:
-                _store(trial, now)
-                trial.rule.counts[_ALLOWED] += 1
-                taken.append((trial.rule, trial.key, now, trial.limits, trial.verdicts))
-            else:
-                shadow = shadow or _reason(trial)
-                trial.rule.counts[_SHADOW] += 1
-        reason = Reason.ALLOWED if shadow is None else Reason.SHADOW
-        holds = any(trial.allowed and trial.rule.holds for trial in (*trials, *shadows))
-        looked = [trial for trial in trials if trial.verdicts] or [trial for trial in shadows if trial.verdicts]
-        if not looked:
+    def _penalty(self, key: str, now: float) -> Penalty | None:
+        """Return the severest penalty of a key that is in force."""
+        penalty = self.penalties.get(key)
+        if penalty is not None and now >= penalty.until:
+            self.penalise(key, None)
+            penalty = None
+        sentence = self._sentences.get(key)
+        if sentence is not None:
+            left = sentence.until - self._wall()
+            if left > 0.0 and (penalty is None or sentence.factor < penalty.factor):
+                return Penalty(sentence.factor, now + left)
+        return penalty
+
+    def _blocked(self, key: str, penalty: Penalty, rule: CompiledRule, now: float) -> LimitResult:
+        self._guard.blocked += 1
+        return blocked(penalty.until - now, key, "repeated violations", rule.id)
+
+    def _admit(self, trials: Sequence[Trial], cost: float, now: float) -> LimitResult:
+        enforced = [trial for trial in trials if trial.rule.enforced]
+        shadows = [trial for trial in trials if not trial.rule.enforced]
+        if not any(trial.verdicts for trial in trials):
             self._unlimited += 1
-            rule = trials[0].rule.id if trials else ""
-            return LimitResult(True, 0, math.inf, 0.0, 0.0, rule, reason, _NO_FACTORS, "", tuple(taken), cost, holds)
-        share = math.inf
-        decisive, index = looked[0], 0
-        for trial in looked:
-            for at, verdict in enumerate(trial.verdicts):
-                if verdict[2] / trial.limits[at] < share:
-                    share = verdict[2] / trial.limits[at]
-                    decisive, index = trial, at
-        verdict = decisive.verdicts[index]
-        return LimitResult(
-            allowed=True,
-            remaining=int(verdict[2] + SLACK),
-            limit=decisive.limits[index],
-            reset_after=verdict[3],
-            retry_after=0.0,
-            rule=decisive.rule.id,
-            reason=reason,
-            factors=decisive.factors,
-            key=decisive.key,
-            decisions=tuple(taken),
-            cost=cost,
-            holds=holds,
-            shadow=shadow,
-        )
+        return admission(enforced, shadows, cost, now)
 
-    def _refusal(self, trial: _Trial, now: float) -> LimitResult:
-        refusing = [index for index, verdict in enumerate(trial.verdicts) if not verdict[0]]
-        index = max(refusing, key=lambda at: trial.verdicts[at][4])
-        verdict = trial.verdicts[index]
-        reason = _reason(trial)
-        verdicts = _as_they_are(trial, now)
-        # States are kept although nothing was taken: they tell that the clock went backwards, where it did.
-        _store(trial._replace(verdicts=verdicts), now)
-        trial.rule.counts[_QUOTA if reason is Reason.QUOTA_EXCEEDED else _CONCURRENCY] += 1
-        return LimitResult(
-            allowed=False,
-            remaining=int(verdict[2] + SLACK),
-            limit=trial.limits[index],
-            reset_after=verdict[3],
-            retry_after=verdict[4],
-            rule=trial.rule.id,
-            reason=reason,
-            factors=trial.factors,
-            key=trial.key,
-            decisions=((trial.rule, trial.key, now, trial.limits, verdicts),),
-        )
-
-    # -- factors -------------------------------------------------------------------------------------------------------
-
-    def _shared_limits(self, rule: CompiledRule, context: LimitContext, role: str) -> Limits:
-        if rule.by_method:
-            found = rule.cache.get((role, context.method, context.pool))
-            if found is not None:
-                return found
-        snapshot = self.snapshot
-        load = snapshot.load.get(context.pool, snapshot.load.get("", 1.0))
-        return rule.limits(context, role, load, snapshot.threat)
-
-    def _personal_limits(
-        self, rule: CompiledRule, context: LimitContext, key: str, role: str, penalty: Penalty | None
-    ) -> Limits:
-        snapshot = self.snapshot
-        shared = self._shared_limits(rule, context, role)
-        override, threat = None, 1.0
-        if self._overridden:
-            subjects = (key, *[build(context) for build in self._overridden])
-            own = [snapshot.overrides[subject] for subject in subjects if subject in snapshot.overrides]
-            override = _override(own, rule.id, self._wall())
-        if self._threatened:
-            subjects = (key, *[build(context) for build in self._threatened])
-            threat = min([snapshot.threats.get(subject, 1.0) for subject in subjects])
-        if not rule.snapshot.adaptive:
-            threat = 1.0
-        if override is None and threat >= 1.0 and penalty is None:
-            return shared
-        factors = Factors(
-            role=shared[1].role,
-            endpoint=shared[1].endpoint,
-            load=shared[1].load,
-            threat=shared[1].threat * threat,
-            violations=1.0 if penalty is None else penalty.factor,
-        )
-        return rule.scale(factors, override)
+    def _refuse(self, refused: Trial | LimitResult, now: float) -> LimitResult:
+        if isinstance(refused, LimitResult):
+            return refused
+        self._offenders.add(f"{refused.rule.id}\n{refused.key}".encode("utf-8", "surrogatepass"))
+        return refusal(refused, now)
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
 
@@ -302,7 +412,7 @@ class RateLimitEngine:
         Raises:
             CostError: the cost is negative, infinite or not a number.
         """
-        refund(result, now, cost)
+        refund(result, now, cost, self._returns.append)
 
     def correct(self, result: LimitResult, now: float, cost: float) -> None:
         """Say what an admitted request cost in truth: the difference is given back, or taken unasked.
@@ -310,26 +420,47 @@ class RateLimitEngine:
         Raises:
             CostError: the cost is negative, infinite or not a number.
         """
-        correct(result, now, cost)
+        correct(result, now, cost, self._returns.append)
 
     def release(self, result: LimitResult, now: float) -> None:
         """Give back a request's permits, once; nothing when it holds none."""
-        release(result, now)
+        release(result, now, self._returns.append)
 
     def reset(self, key: str) -> bool:
-        """Forget a key's counts under every rule, and its penalty; tell whether there was any."""
+        """Forget a key's counts under every rule, its leases and its penalty; tell whether there was any.
+
+        What shared counts keep of it is theirs to forget.
+        """
         known = key in self.penalties
         self.penalise(key, None)
         for rule in self._rules:
-            known = known or rule.table.get(key) is not None
+            known = known or rule.table.get(key) is not None or rule.refused.get(key) is not None
             rule.table.remove(key)
+            rule.refused.remove(key)
+            known = rule.leases.forget(key) or known
         return known
+
+    def sweep(self, now: float) -> list[GiveBack]:
+        """End the leases that are over, and return what goes back to shared counts; to be called every 100 ms."""
+        if self._shared:
+            for rule in self._rules:
+                if rule.leasing:
+                    rule.leases.sweep(now, self._returns.append)
+        return self.returns()
+
+    def returns(self) -> list[GiveBack]:
+        """Return what refunds and releases gave back to shared counts since the last call, for `Counts.give_back`."""
+        returns = self._returns
+        if returns:
+            self._returns = []
+            return returns
+        return []
 
     # -- what was seen -------------------------------------------------------------------------------------------------
 
     def report(self, *, full: bool) -> RateLimitReport:  # noqa: ARG002 - a report is small, so it is always whole
-        """Return the cumulative counts."""
-        return RateLimitReport(
+        """Return the cumulative counts, and what is told once: the offences and the lag since the last report."""
+        report = RateLimitReport(
             rules={rule.id: RuleReport(*rule.counts) for rule in self._rules},
             blocked=self._guard.blocked,
             offered=tuple(self._guard.offered),
@@ -337,39 +468,20 @@ class RateLimitEngine:
             unlimited=self._unlimited,
             keys=sum(len(rule.table) for rule in self._rules),
             evicted=sum(rule.table.forgotten_limiting for rule in self._rules),
+            pools=self.pools,
+            lag=self.lag,
+            offences=tuple(self._offences()),
+            asked=self._asked,
+            leased=self._leased,
+            remembered=self._remembered,
+            away=self._away,
         )
+        self.lag = 0.0
+        if self._offenders.total:
+            self._offenders = SpaceSaving(_OFFENDERS)
+        return report
 
-
-def _store(trial: _Trial, now: float) -> None:
-    if trial.verdicts:
-        states = tuple([verdict[1] for verdict in trial.verdicts])
-        trial.rule.table.put(trial.key, states[0] if trial.rule.simple else states, now)
-
-
-def _as_they_are(trial: _Trial, now: float) -> tuple[Verdict[Any], ...]:
-    """Return the verdicts of a refused trial; the windows that had room took nothing, and are looked at again."""
-    rule = trial.rule
-    if rule.simple:
-        return trial.verdicts
-    states = rule.table.get(trial.key) or (None,) * len(rule.quotas)
-    return tuple(
-        [
-            quota.check(state, now, limit, 0.0) if verdict[0] else verdict
-            for quota, state, limit, verdict in zip(rule.quotas, states, trial.limits, trial.verdicts, strict=True)
-        ]
-    )
-
-
-def _reason(trial: _Trial) -> Reason:
-    """Return why a trial refuses; a quota says more to a client than requests in flight, so it goes first."""
-    for window, verdict in zip(trial.rule.windows, trial.verdicts, strict=True):
-        if not verdict[0] and window.algorithm is not Algorithm.CONCURRENCY:
-            return Reason.QUOTA_EXCEEDED
-    return Reason.CONCURRENCY
-
-
-def _override(overrides: Sequence[Override], rule: str, wall: float) -> float | None:
-    """Return the limit of the first override in force for a rule; one for that very rule goes before one for all."""
-    usable = [one for one in overrides if one.rule in {"", rule} and wall < one.until]
-    usable.sort(key=lambda one: not one.rule)
-    return usable[0].limit if usable else None
+    def _offences(self) -> Iterator[Offence]:
+        for hitter in self._offenders.top(_OFFENDERS):
+            rule, _, key = hitter.key.decode("utf-8", "surrogatepass").partition("\n")
+            yield Offence(key, rule, hitter.weight, hitter.error)

@@ -1,21 +1,25 @@
 """Rules as the engine uses them: compiled once per snapshot, with the states of their keys."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from seawall.core.errors import ConfigurationError, SeawallError
 from seawall.systems.ratelimit.condition import Condition, covers, segment_prefix
 from seawall.systems.ratelimit.headers import FieldWriter, Unit
 from seawall.systems.ratelimit.keyed import KeyedStates, keyed_states
 from seawall.systems.ratelimit.keys import LimitContext, compile_key
-from seawall.systems.ratelimit.model import Algorithm, Factors, Mode, RuleSnapshot, WindowSnapshot
+from seawall.systems.ratelimit.leases import LIFETIME, LeaseTable, Lot
+from seawall.systems.ratelimit.model import Algorithm, Counting, Factors, Mode, RuleSnapshot, WindowSnapshot
 from seawall.systems.ratelimit.networks import NetworkMap
+from seawall.systems.ratelimit.verdict import Verdict
 from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, Quota, SlidingQuota
 
 __all__ = [
     "CompiledRule",
     "Limits",
     "Matcher",
+    "Refused",
+    "Whole",
     "compile_condition",
     "compile_rules",
 ]
@@ -23,9 +27,33 @@ __all__ = [
 Matcher = Callable[[LimitContext], bool]
 
 Limits = tuple[tuple[float, ...], Factors, float, float]
-"""(effective limit of each window, factors, emission interval and burst of the first window)."""
+"""(effective limit of each window, factors, emission interval and burst of the first window), for counts of its own."""
+
+Whole = tuple[tuple[float, ...], Factors, Lot]
+"""(effective limit of each window, factors, leases of requests with these), for counts that processes share."""
 
 _MAX_CACHED = 4096
+_MAX_LEASED = 8192
+"""Keys per rule that are watched for leases, at most."""
+_LEAST = 1e-9
+"""Requests per window below which no factor takes a limit; one request passes once in a very long time."""
+
+
+class Refused(NamedTuple):
+    """A refusal by shared counts, which holds until the time to retry.
+
+    Attributes:
+        since: when it was answered, in monotonic seconds.
+        until: when the same request would pass.
+        cost: of the request; what costs less may pass before.
+        limits: effective limits; under others, the counts are asked again.
+    """
+
+    since: float
+    until: float
+    cost: float
+    limits: tuple[float, ...]
+    verdicts: tuple[Verdict[Any], ...]
 
 
 class CompiledRule:
@@ -34,15 +62,22 @@ class CompiledRule:
     Args:
         snapshot: the rule.
         max_keys: keys whose states are kept at most.
+        share: of each limit, that this process has where it counts by itself.
         before: the rule of the same id that it replaces; its states and counts are taken over where they fit.
 
     Attributes:
         by_method: whether the method alone decides the endpoint's factor, so that limits can be looked up in `cache`.
-        cache: effective limits by (role, method, pool) under the present load and threat.
+        cache: effective limits by (role, method, pool) under the present load and threat, for counts of its own.
+        whole: the same for shared counts.
+        shared: whether its counts are shared by processes.
+        leasing: whether busy keys are leased.
+        leases: what is leased, and which keys are busy.
+        refused: refusals of shared counts that still hold, by key.
         matches: None when the rule takes every request.
         simple: whether it is one GCRA window, whose state is a bare float; others keep a tuple of states.
         plain: whether it is simple, enforced and the last to be asked.
-        unit: what a request of cost 1 takes under a simple rule.
+        sole: whether it is leased, enforced and the last to be asked.
+        unit: what a request of cost 1 takes in the first window.
         counts: cumulative: allowed, refused by quota, refused by concurrency, refused in shadow.
     """
 
@@ -55,19 +90,29 @@ class CompiledRule:
         "enforced",
         "holds",
         "id",
+        "leases",
+        "leasing",
         "matches",
         "plain",
         "quotas",
+        "refused",
+        "share",
+        "shared",
         "simple",
         "snapshot",
+        "sole",
         "table",
         "unit",
+        "whole",
         "windows",
         "writer",
     )
 
-    def __init__(self, snapshot: RuleSnapshot, max_keys: int, before: "CompiledRule | None" = None) -> None:
+    def __init__(
+        self, snapshot: RuleSnapshot, max_keys: int, share: float = 1.0, before: "CompiledRule | None" = None
+    ) -> None:
         self.snapshot = snapshot
+        self.share = share
         self.id = snapshot.id
         self.windows = snapshot.windows
         self.matches = compile_condition(snapshot.match)
@@ -75,7 +120,11 @@ class CompiledRule:
         self.holds = any(window.algorithm is Algorithm.CONCURRENCY for window in snapshot.windows)
         self.simple = len(snapshot.windows) == 1 and snapshot.windows[0].algorithm is Algorithm.GCRA
         self.plain = self.simple and self.enforced and not snapshot.fallthrough
-        self.unit = snapshot.windows[0].cost if self.simple else 1.0
+        self.unit = snapshot.windows[0].cost if snapshot.windows else 1.0
+        self.shared = snapshot.counts is not Counting.LOCAL and bool(snapshot.windows)
+        # A permit is given back when its request ends, so it cannot be paid in advance.
+        self.leasing = self.shared and snapshot.counts is Counting.LEASED and not self.holds
+        self.sole = self.leasing and self.enforced and not snapshot.fallthrough
         self.build = compile_key(snapshot.key)
         self.quotas = tuple(_quota(window) for window in snapshot.windows)
         self.writer = FieldWriter(
@@ -88,21 +137,28 @@ class CompiledRule:
         )
         self.by_method = not any(endpoint.paths for endpoint in snapshot.endpoints)
         self.cache: dict[tuple[str, str, str], Limits] = {}
+        self.whole: dict[tuple[str, str, str], Whole] = {}
         self.counts: list[int] = before.counts if before is not None else [0, 0, 0, 0]
         if before is not None and _shape(before.snapshot) == _shape(snapshot):
             self.table: KeyedStates[Any] = before.table
+            self.refused: KeyedStates[Refused] = before.refused
+            self.leases: LeaseTable = before.leases
         else:
             idle = max((_idle(window) for window in snapshot.windows), default=1.0)
             self.table = keyed_states(max_keys, idle, self._limiting)
+            self.refused = keyed_states(max_keys, idle, _holds)
+            shortest = min((window.window for window in snapshot.windows), default=LIFETIME)
+            self.leases = LeaseTable(min(LIFETIME, shortest), min(max_keys, _MAX_LEASED))
+
+    def forget_limits(self, share: float) -> None:
+        """Forget the effective limits, when load, threat or this process's share changed."""
+        self.share = share
+        self.cache.clear()
+        self.whole.clear()
 
     def limits(self, context: LimitContext, role: str, load: float, threat: float) -> Limits:
         """Return the effective limits under factors that many requests share, and remember them in `cache`."""
-        factors = Factors(
-            role=self.snapshot.roles.get(role, 1.0),
-            endpoint=self._endpoint_factor(context),
-            load=load if self.snapshot.adaptive else 1.0,
-            threat=threat if self.snapshot.adaptive else 1.0,
-        )
+        factors = self._factors(context, role, load, threat)
         found = self.scale(factors)
         if self.by_method:
             if len(self.cache) >= _MAX_CACHED:
@@ -110,29 +166,60 @@ class CompiledRule:
             self.cache[role, context.method, context.pool] = found
         return found
 
+    def whole_limits(self, context: LimitContext, role: str, load: float, threat: float) -> Whole:
+        """Return the effective limits of all processes together, alike, and remember them in `whole`."""
+        factors = self._factors(context, role, load, threat)
+        found = (self.effective(factors), factors, self.leases.lot(factors.role * factors.endpoint))
+        if self.by_method:
+            if len(self.whole) >= _MAX_CACHED:
+                self.whole.clear()
+            self.whole[role, context.method, context.pool] = found
+        return found
+
+    def _factors(self, context: LimitContext, role: str, load: float, threat: float) -> Factors:
+        return Factors(
+            role=self.snapshot.roles.get(role, 1.0),
+            endpoint=self._endpoint_factor(context),
+            load=load if self.snapshot.adaptive else 1.0,
+            threat=threat if self.snapshot.adaptive else 1.0,
+        )
+
     def _endpoint_factor(self, context: LimitContext) -> float:
         for matches, factor in self._endpoints:
             if matches is None or matches(context):
                 return factor
         return 1.0
 
-    def scale(self, factors: Factors, override: float | None = None) -> Limits:
-        """Return the effective limits under some factors; an override stands for the first window's base x role."""
+    def effective(self, factors: Factors, override: float | None = None) -> tuple[float, ...]:
+        """Return the effective limit of each window; an override stands for the first window's base x role."""
         most = factors.endpoint * factors.load * factors.threat * factors.violations
         product = factors.role * most
         share = None if override is None or not self.windows else override / self.windows[0].limit
         limits = []
         for window in self.windows:
             if share is None:
-                limits.append(min(max(window.limit * product, window.min), window.max))
+                limit = min(max(window.limit * product, window.min), window.max)
             else:
                 # What an operator set for one subject may pass the rule's own bounds, in both directions.
                 own = window.limit * share
-                limits.append(min(max(own * most, min(window.min, own)), max(window.max, own)))
+                limit = min(max(own * most, min(window.min, own)), max(window.max, own))
+            limits.append(max(limit, _LEAST))
+        return tuple(limits)
+
+    def scale(self, factors: Factors, override: float | None = None) -> Limits:
+        """Return the effective limits of this process, which are its share of those of all."""
+        limits = self.effective(factors, override)
+        if self.share < 1.0:
+            limits = tuple([self._part(window, limit) for window, limit in zip(self.windows, limits, strict=True)])
         if not self.simple:
-            return tuple(limits), factors, 0.0, 0.0
+            return limits, factors, 0.0, 0.0
         first = self.windows[0]
-        return tuple(limits), factors, first.window / limits[0], max(limits[0] * first.burst_share, 1.0)
+        return limits, factors, first.window / limits[0], max(limits[0] * first.burst_share, 1.0)
+
+    def _part(self, window: WindowSnapshot, limit: float) -> float:
+        part = limit * self.share
+        # A bucket always holds one request; any other window must, or nothing would ever pass.
+        return part if window.algorithm is Algorithm.GCRA else max(part, min(limit, 1.0))
 
     def _limiting(self, state: Any, now: float) -> bool:  # noqa: ANN401 - a state is its algorithm's own
         states = (state,) if self.simple else state
@@ -143,7 +230,7 @@ class CompiledRule:
 
 
 def compile_rules(
-    snapshots: Sequence[RuleSnapshot], max_keys: int, before: Iterable[CompiledRule] = ()
+    snapshots: Sequence[RuleSnapshot], max_keys: int, before: Iterable[CompiledRule] = (), share: float = 1.0
 ) -> tuple[CompiledRule, ...]:
     """Return the rules that are not off, in order; states and counts go on where a rule of the same id still fits.
 
@@ -169,7 +256,9 @@ def compile_rules(
         if snapshot.mode is Mode.ENFORCE and not snapshot.fallthrough:
             final.append(snapshot)
     try:
-        return tuple(CompiledRule(one, max_keys, known.get(one.id)) for one in snapshots if one.mode is not Mode.OFF)
+        return tuple(
+            CompiledRule(one, max_keys, share, known.get(one.id)) for one in snapshots if one.mode is not Mode.OFF
+        )
     except SeawallError as error:
         raise ConfigurationError(f"a rule is refused: {error.message}", hint=error.hint) from error
 
@@ -228,6 +317,10 @@ def _permits(window: WindowSnapshot) -> bool:
 def _shape(snapshot: RuleSnapshot) -> tuple[object, ...]:
     """Return what must stay for a rule's states to keep their meaning."""
     return (snapshot.key, tuple((window.algorithm, window.window) for window in snapshot.windows))
+
+
+def _holds(refused: Refused, now: float) -> bool:
+    return refused.since <= now < refused.until
 
 
 def _idle(window: WindowSnapshot) -> float:
