@@ -1,19 +1,33 @@
 """A request whose decision waits for shared counts: what they are asked, and what is kept until they have answered."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from seawall.systems.ratelimit.corrections import Sink, restore
 from seawall.systems.ratelimit.counts import CountAnswer, CountAsk
 from seawall.systems.ratelimit.keys import LimitContext
-from seawall.systems.ratelimit.leases import Claim, Lot, most_tokens, window_asks
-from seawall.systems.ratelimit.model import Factors
+from seawall.systems.ratelimit.leases import Claim, Lease, Lot, most_tokens, window_asks
+from seawall.systems.ratelimit.model import Factors, LimitResult, Reason
 from seawall.systems.ratelimit.rules import CompiledRule, Refused, Whole
-from seawall.systems.ratelimit.trial import Trial
+from seawall.systems.ratelimit.trial import ALLOWED, CONCURRENCY, QUOTA, Trial, decisive
+from seawall.systems.ratelimit.verdict import SLACK, Verdict
 
-__all__ = ["Ask", "Step", "answered", "count_ask", "forget_pending", "from_lease", "remembered", "undo"]
+__all__ = [
+    "Ask",
+    "Step",
+    "answered",
+    "count_ask",
+    "forget_pending",
+    "from_lease",
+    "paid",
+    "recalled",
+    "remembered",
+    "undo",
+]
+
+_ALLOWED_REASON = Reason.ALLOWED
 
 
 class Step(NamedTuple):
@@ -58,21 +72,58 @@ def from_lease(rule: CompiledRule, lot: Lot, key: str, cost: float, now: float) 
     return Trial(rule, key, lease.limits, lease.factors, lease.told(), allowed=True, shared=True)
 
 
+def paid(rule: CompiledRule, lease: Lease, key: str, cost: float, now: float) -> LimitResult:
+    """Return the answer to a request that a lease has paid for, under one rule alone."""
+    rule.counts[ALLOWED] += 1
+    if len(rule.windows) == 1:
+        left = lease.left + lease.tokens * rule.unit
+        verdicts: tuple[Verdict[Any], ...] = ((True, lease.claim, left, lease.reset, 0.0),)
+    else:
+        verdicts = lease.told()
+        left = verdicts[lease.index][2]
+    return LimitResult(
+        True,
+        int(left + SLACK),
+        lease.limit,
+        lease.reset,
+        0.0,
+        rule.id,
+        _ALLOWED_REASON,
+        lease.factors,
+        key,
+        ((rule, key, now, lease.limits, verdicts),),
+        cost,
+    )
+
+
 def remembered(
     rule: CompiledRule, key: str, limits: tuple[float, ...], factors: Factors, cost: float, now: float
 ) -> Trial | None:
     """Return an earlier refusal of shared counts that still holds for a request, with the time that is left of it."""
     found = rule.refused.get(key)
-    if found is None or not found.since <= now < found.until or cost < found.cost or limits != found.limits:
+    if found is None or not found.holds(limits, cost, now):
         return None
-    passed = now - found.since
-    verdicts = tuple(
-        [
-            (allowed, state, left, max(reset - passed, 0.0), max(wait - passed, 0.0))
-            for allowed, state, left, reset, wait in found.verdicts
-        ]
+    return Trial(rule, key, limits, factors, found.told(now), allowed=False, shared=True)
+
+
+def recalled(rule: CompiledRule, key: str, factors: Factors, found: Refused, now: float) -> LimitResult:
+    """Return the answer to a request that an earlier refusal refuses."""
+    verdicts = found.told(now)
+    index = found.decisive
+    verdict = verdicts[index]
+    rule.counts[QUOTA if found.reason is Reason.QUOTA_EXCEEDED else CONCURRENCY] += 1
+    return LimitResult(
+        False,
+        int(verdict[2] + SLACK),
+        found.limits[index],
+        verdict[3],
+        verdict[4],
+        rule.id,
+        found.reason,
+        factors,
+        key,
+        ((rule, key, now, found.limits, verdicts),),
     )
-    return Trial(rule, key, limits, factors, verdicts, allowed=False, shared=True)
 
 
 def count_ask(rule: CompiledRule, key: str, whole: Whole, cost: float, now: float, sink: Sink) -> CountAsk:
@@ -121,9 +172,10 @@ def undo(steps: Sequence[Step], cost: float, sink: Sink) -> None:
 def _remember(trial: Trial, cost: float, now: float) -> None:
     """Keep a refusal until its time to retry; one by requests in flight has none, as any of them may end."""
     rule = trial.rule
-    wait = max(verdict[4] for verdict in trial.verdicts if not verdict[0])
+    index, reason = decisive(trial)
     # What can never pass is asked again after a window, since limits change.
-    wait = min(wait, max(window.window for window in rule.windows))
+    wait = min(trial.verdicts[index][4], max(window.window for window in rule.windows))
     if wait > 0.0:
-        verdicts = tuple([(*verdict[:1], None, *verdict[2:]) for verdict in trial.verdicts])
-        rule.refused.put(trial.key, Refused(now, now + wait, cost, trial.limits, verdicts), now)
+        # Without the claims, which would be kept for as long.
+        verdicts = tuple([(allowed, None, left, reset, after) for allowed, _, left, reset, after in trial.verdicts])
+        rule.refused.put(trial.key, Refused(now, now + wait, cost, trial.limits, verdicts, index, reason), now)

@@ -9,7 +9,7 @@ from seawall.systems.ratelimit.headers import FieldWriter, Unit
 from seawall.systems.ratelimit.keyed import KeyedStates, keyed_states
 from seawall.systems.ratelimit.keys import LimitContext, compile_key
 from seawall.systems.ratelimit.leases import LIFETIME, LeaseTable, Lot
-from seawall.systems.ratelimit.model import Algorithm, Counting, Factors, Mode, RuleSnapshot, WindowSnapshot
+from seawall.systems.ratelimit.model import Algorithm, Counting, Factors, Mode, Reason, RuleSnapshot, WindowSnapshot
 from seawall.systems.ratelimit.networks import NetworkMap
 from seawall.systems.ratelimit.verdict import Verdict
 from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, Quota, SlidingQuota
@@ -47,6 +47,8 @@ class Refused(NamedTuple):
         until: when the same request would pass.
         cost: of the request; what costs less may pass before.
         limits: effective limits; under others, the counts are asked again.
+        decisive: index of the window that decided.
+        reason: of the refusal.
     """
 
     since: float
@@ -54,6 +56,22 @@ class Refused(NamedTuple):
     cost: float
     limits: tuple[float, ...]
     verdicts: tuple[Verdict[Any], ...]
+    decisive: int
+    reason: Reason
+
+    def holds(self, limits: tuple[float, ...], cost: float, now: float) -> bool:
+        """Return whether a request of this cost is refused under some effective limits."""
+        return self.since <= now < self.until and cost >= self.cost and limits == self.limits
+
+    def told(self, now: float) -> tuple[Verdict[Any], ...]:
+        """Return the verdicts with the times that are left."""
+        passed = now - self.since
+        return tuple(
+            [
+                (allowed, state, left, max(reset - passed, 0.0), max(wait - passed, 0.0))
+                for allowed, state, left, reset, wait in self.verdicts
+            ]
+        )
 
 
 class CompiledRule:
@@ -76,7 +94,7 @@ class CompiledRule:
         matches: None when the rule takes every request.
         simple: whether it is one GCRA window, whose state is a bare float; others keep a tuple of states.
         plain: whether it is simple, enforced and the last to be asked.
-        sole: whether it is leased, enforced and the last to be asked.
+        sole: whether its counts are shared, and it is enforced and the last to be asked.
         unit: what a request of cost 1 takes in the first window.
         counts: cumulative: allowed, refused by quota, refused by concurrency, refused in shadow.
     """
@@ -124,7 +142,7 @@ class CompiledRule:
         self.shared = snapshot.counts is not Counting.LOCAL and bool(snapshot.windows)
         # A permit is given back when its request ends, so it cannot be paid in advance.
         self.leasing = self.shared and snapshot.counts is Counting.LEASED and not self.holds
-        self.sole = self.leasing and self.enforced and not snapshot.fallthrough
+        self.sole = self.shared and self.enforced and not snapshot.fallthrough
         self.build = compile_key(snapshot.key)
         self.quotas = tuple(_quota(window) for window in snapshot.windows)
         self.writer = FieldWriter(
@@ -142,11 +160,13 @@ class CompiledRule:
         if before is not None and _shape(before.snapshot) == _shape(snapshot):
             self.table: KeyedStates[Any] = before.table
             self.refused: KeyedStates[Refused] = before.refused
-            self.leases: LeaseTable = before.leases
         else:
             idle = max((_idle(window) for window in snapshot.windows), default=1.0)
             self.table = keyed_states(max_keys, idle, self._limiting)
             self.refused = keyed_states(max_keys, idle, _holds)
+        if before is not None and self.table is before.table and self.leasing and before.leasing:
+            self.leases: LeaseTable = before.leases
+        else:
             shortest = min((window.window for window in snapshot.windows), default=LIFETIME)
             self.leases = LeaseTable(min(LIFETIME, shortest), min(max_keys, _MAX_LEASED))
 

@@ -8,15 +8,24 @@ from seawall.systems.ratelimit.model import Algorithm, Decision, Factors, LimitR
 from seawall.systems.ratelimit.rules import CompiledRule
 from seawall.systems.ratelimit.verdict import SLACK, Verdict
 
-__all__ = ["COUNTED", "Trial", "admission", "commit", "refusal", "unavailable"]
+__all__ = [
+    "ALLOWED",
+    "CONCURRENCY",
+    "QUOTA",
+    "SHADOW",
+    "Trial",
+    "admission",
+    "decisive",
+    "refusal",
+    "unavailable",
+]
 
-_ALLOWED, _QUOTA, _CONCURRENCY, _SHADOW = range(4)
+ALLOWED, QUOTA, CONCURRENCY, SHADOW = range(4)
+"""Places in the counts of a rule."""
+
 _NO_FACTORS = Factors()
 _RETRY_WHEN_AWAY = 1.0
 """Seconds after which a request may try again that counts could not be asked for; they are probed more often."""
-
-COUNTED = frozenset({Reason.QUOTA_EXCEEDED, Reason.CONCURRENCY})
-"""Reasons of refusals that say something against the client."""
 
 
 class Trial(NamedTuple):
@@ -35,7 +44,7 @@ class Trial(NamedTuple):
     shared: bool = False
 
 
-def commit(trial: Trial, now: float) -> None:
+def _commit(trial: Trial, now: float) -> None:
     """Keep the states that a trial's windows came to; shared counts have kept theirs."""
     if trial.verdicts and not trial.shared:
         states = tuple([verdict[1] for verdict in trial.verdicts])
@@ -48,12 +57,12 @@ def admission(trials: Sequence[Trial], shadows: Sequence[Trial], cost: float, no
     taken: list[Decision] = []
     for trial in (*trials, *shadows):
         if trial.allowed:
-            commit(trial, now)
-            trial.rule.counts[_ALLOWED] += 1
+            _commit(trial, now)
+            trial.rule.counts[ALLOWED] += 1
             taken.append((trial.rule, trial.key, now, trial.limits, trial.verdicts))
         else:
             shadow = shadow or _reason(trial)
-            trial.rule.counts[_SHADOW] += 1
+            trial.rule.counts[SHADOW] += 1
     reason = Reason.ALLOWED if shadow is None else Reason.SHADOW
     holds = any(trial.allowed and trial.verdicts and trial.rule.holds for trial in (*trials, *shadows))
     looked = [trial for trial in trials if trial.verdicts] or [trial for trial in shadows if trial.verdicts]
@@ -61,23 +70,23 @@ def admission(trials: Sequence[Trial], shadows: Sequence[Trial], cost: float, no
         rule = trials[0].rule.id if trials else ""
         return LimitResult(True, 0, math.inf, 0.0, 0.0, rule, reason, _NO_FACTORS, "", tuple(taken), cost, holds)
     share = math.inf
-    decisive, index = looked[0], 0
+    tightest, index = looked[0], 0
     for trial in looked:
         for at, verdict in enumerate(trial.verdicts):
             if verdict[2] / trial.limits[at] < share:
                 share = verdict[2] / trial.limits[at]
-                decisive, index = trial, at
-    verdict = decisive.verdicts[index]
+                tightest, index = trial, at
+    verdict = tightest.verdicts[index]
     return LimitResult(
         allowed=True,
         remaining=int(verdict[2] + SLACK),
-        limit=decisive.limits[index],
+        limit=tightest.limits[index],
         reset_after=verdict[3],
         retry_after=0.0,
-        rule=decisive.rule.id,
+        rule=tightest.rule.id,
         reason=reason,
-        factors=decisive.factors,
-        key=decisive.key,
+        factors=tightest.factors,
+        key=tightest.key,
         decisions=tuple(taken),
         cost=cost,
         holds=holds,
@@ -87,16 +96,14 @@ def admission(trials: Sequence[Trial], shadows: Sequence[Trial], cost: float, no
 
 def refusal(trial: Trial, now: float) -> LimitResult:
     """Return the answer to a request that a trial refuses; nothing is taken."""
-    refusing = [index for index, verdict in enumerate(trial.verdicts) if not verdict[0]]
-    index = max(refusing, key=lambda at: trial.verdicts[at][4])
+    index, reason = decisive(trial)
     verdict = trial.verdicts[index]
-    reason = _reason(trial)
     verdicts = trial.verdicts
     if not trial.shared:
         verdicts = _as_they_are(trial, now)
         # States are kept although nothing was taken: they tell that the clock went backwards, where it did.
-        commit(trial._replace(verdicts=verdicts), now)
-    trial.rule.counts[_QUOTA if reason is Reason.QUOTA_EXCEEDED else _CONCURRENCY] += 1
+        _commit(trial._replace(verdicts=verdicts), now)
+    trial.rule.counts[QUOTA if reason is Reason.QUOTA_EXCEEDED else CONCURRENCY] += 1
     return LimitResult(
         allowed=False,
         remaining=int(verdict[2] + SLACK),
@@ -109,6 +116,12 @@ def refusal(trial: Trial, now: float) -> LimitResult:
         key=trial.key,
         decisions=((trial.rule, trial.key, now, trial.limits, verdicts),),
     )
+
+
+def decisive(trial: Trial) -> tuple[int, Reason]:
+    """Return the window that refuses for longest, and why the trial refuses."""
+    refusing = [index for index, verdict in enumerate(trial.verdicts) if not verdict[0]]
+    return max(refusing, key=lambda at: trial.verdicts[at][4]), _reason(trial)
 
 
 def unavailable(rule: str, key: str) -> LimitResult:
