@@ -1,7 +1,7 @@
 """Signature keys by joserfc: JWK sets and shared secrets, each key bound to the algorithms of its own kind.
 
 Signatures are checked by joserfc's algorithms; the token around them is taken apart by the engine that asks, which pins
-the algorithm. joserfc and the cryptography package are imported when the first key is read.
+the algorithm. joserfc and the cryptography package are imported at the first call.
 """
 
 import warnings
@@ -48,6 +48,7 @@ def open_token_keys(document: bytes, secret: bytes, algorithms: Collection[str])
         ConfigurationError: joserfc is not installed.
         InvalidError: the document is not a JWK set, or the secret is too short.
     """
+    _joserfc()  # with nothing to read, too: a missing package is to be named at a start
     allowed = frozenset(algorithms)
     keys: list[SignatureKey] = []
     left_out: list[str] = []

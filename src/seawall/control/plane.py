@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from seawall.adapters.geoip import open_locations
+from seawall.adapters.jwks import fetch_keys
+from seawall.adapters.jwt import open_token_keys
 from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
 from seawall.control.framing import ChannelError
@@ -119,6 +121,8 @@ class ControlPlane:
             rng=rng,
             publish=lambda snapshot: self.publish(system.name, snapshot),
             locations=open_locations,
+            token_keys=open_token_keys,
+            fetch_keys=fetch_keys,
             workers=self._workers,
         )
 

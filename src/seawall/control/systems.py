@@ -2,8 +2,9 @@
 
 from seawall.core.system import System
 from seawall.systems.balancing.system import BALANCING
+from seawall.systems.identity.system import IDENTITY
 from seawall.systems.ratelimit.system import RATELIMIT
 
 __all__ = ["SYSTEMS"]
 
-SYSTEMS: tuple[System, ...] = (BALANCING, RATELIMIT)
+SYSTEMS: tuple[System, ...] = (BALANCING, IDENTITY, RATELIMIT)

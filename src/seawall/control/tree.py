@@ -13,6 +13,7 @@ from seawall.config.gateway import GatewaySettings
 from seawall.config.section import Finding, Section, refusal, setting
 from seawall.config.state import StateSettings
 from seawall.systems.balancing.settings import BalancingSettings
+from seawall.systems.identity.settings import IdentitySettings
 from seawall.systems.ratelimit.settings import RateLimitSettings
 
 __all__ = ["Settings"]
@@ -30,6 +31,7 @@ class Settings(Section):
     state: StateSettings = setting(StateSettings(), "Where shared truth is kept.")
     control: ControlSettings = setting(ControlSettings(), "How the control process and its workers keep in touch.")
     balancing: BalancingSettings = setting(BalancingSettings(), "Pools of instances, and the routes to them.")
+    identity: IdentitySettings = setting(IdentitySettings(), "Who calls: API keys, signed tokens, trusted proxies.")
     ratelimit: RateLimitSettings = setting(
         RateLimitSettings(), "Limits of AdaptiveRateLimiter; the gateway does not apply them yet."
     )
@@ -61,6 +63,10 @@ class Settings(Section):
                 if name == DEFAULT_POOL:
                     text += ", which is also where --upstream puts its instances"
                 yield Finding(("balancing", "pools", name), text)
+        yield from (Finding(("identity", *path), text, other) for path, text, other in self.identity.remarks())
+        if self.identity.trusted_headers.enabled and not self.gateway.trusted_proxies:
+            text = "gateway.trusted_proxies is empty, so nobody's word counts; list the proxies that write these fields"
+            yield Finding(("identity", "trusted_headers"), text)
         if self.ratelimit != RateLimitSettings():
             text = "the gateway does not apply limits yet; they hold where an application uses AdaptiveRateLimiter"
             yield Finding(("ratelimit",), text)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from seawall.adapters.geoip import open_locations
+from seawall.adapters.jwt import open_token_keys
 from seawall.config.gateway import GatewaySettings
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError
@@ -39,7 +40,7 @@ class Worker:
     """
 
     def __init__(self, settings: GatewaySettings, systems: Sequence[System], clock: Clock, rng: random.Random) -> None:
-        context = EngineContext(clock=clock, rng=rng, locations=open_locations)
+        context = EngineContext(clock=clock, rng=rng, locations=open_locations, token_keys=open_token_keys)
         self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
         self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
             system.name: msgspec.msgpack.Decoder(system.snapshot) for system in systems
