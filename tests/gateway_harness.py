@@ -5,7 +5,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ from seawall.systems.balancing.model import (
     PoolSnapshot,
     RouteSnapshot,
 )
+from seawall.systems.ratelimit.counts import Counts
+from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.model import RateLimitReport, RateLimitSnapshot, RuleSnapshot
 
 DEADLINE = 10.0
 """Seconds after which anything that a test waits for has failed."""
@@ -36,6 +39,17 @@ BALANCING = System(
     snapshot=BalancingSnapshot,
     report=BalancingReport,
     engine=lambda context: BalancingEngine(context.clock.monotonic, context.rng),
+    controller=lambda _: (_ for _ in ()).throw(AssertionError("no controller in a worker")),
+    instruments=(),
+)
+
+
+RATELIMIT = System(
+    name="ratelimit",
+    settings=object,
+    snapshot=RateLimitSnapshot,
+    report=RateLimitReport,
+    engine=lambda context: RateLimitEngine(context.clock.wall),
     controller=lambda _: (_ for _ in ()).throw(AssertionError("no controller in a worker")),
     instruments=(),
 )
@@ -339,6 +353,19 @@ class Gateway:
         )
         self.worker.apply("balancing", msgspec.msgpack.encode(snapshot))
 
+    def limit(self, *rules: RuleSnapshot, **snapshot: Any) -> None:
+        """Publish these rate limits."""
+        self.version += 1
+        limits = RateLimitSnapshot(version=self.version, rules=rules, **snapshot)
+        self.worker.apply("ratelimit", msgspec.msgpack.encode(limits))
+
+    def limits(self) -> RateLimitReport:
+        """What the limiter reports."""
+        reports = dict(self.worker.collect(full=True))
+        report = reports["ratelimit"]
+        assert isinstance(report, RateLimitReport)
+        return report
+
     def configure(self, **settings: Any) -> None:
         self.settings.update(settings)
         payload = GatewaySettings(**self.settings).model_dump(mode="json")
@@ -422,13 +449,15 @@ async def gateway(
     path: str = "",
     send_buffer: int = 0,
     check: bool = True,
+    systems: Sequence[System] = (BALANCING, RATELIMIT),
+    counts: Counts | None = None,
     **pool: Any,
 ) -> AsyncIterator[Gateway]:
     """Run a worker in front of these upstreams: a script or one per connection, a server already started, or a url.
 
     At the end everything is closed and nothing may be left over: no connection, no active request, no loop error.
     """
-    worker = Worker(GatewaySettings(**(settings or {})), [BALANCING], SystemClock(), random.Random(1))
+    worker = Worker(GatewaySettings(**(settings or {})), systems, SystemClock(), random.Random(1), counts)
     running = Gateway(worker, settings or {}, pool, routes, path=path)
     urls = []
     with loop_errors() as running.errors:

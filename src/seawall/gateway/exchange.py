@@ -5,10 +5,11 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from seawall.core.request import IDEMPOTENT_METHODS, Header, Request
-from seawall.gateway.forwarding import RequestFields, response_head
+from seawall.gateway.forwarding import RESPONSE_DROPPED, RequestFields, response_head
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead
-from seawall.gateway.problem import Problem, problem_response
+from seawall.gateway.problem import Problem, own_response, problem_response
 from seawall.gateway.upstream import UNTIL_CLOSE, UpstreamConnection
+from seawall.pipeline.passage import WAITING, Passage, Refusal, Rewrite
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.model import Outcome
 
@@ -20,6 +21,8 @@ __all__ = ["ClientLink", "Exchange", "Phase"]
 _BUFFER_LIMIT = 65_536
 """Bytes of request body taken before an upstream connection exists; then the client is paused."""
 _MAX_FULL_QUEUES = 3
+_ADMISSION_TIMEOUT = 0.25
+"""Seconds after which the pipeline has to decide by itself; what it waits for has bounds of its own, far below."""
 
 _monotonic = time.monotonic
 
@@ -56,6 +59,8 @@ class ClientLink(Protocol):
 class Phase(Enum):
     """Where an exchange is; it only moves downwards, except that a retry goes back to CONNECTING."""
 
+    ADMITTING = auto()
+    """The pipeline does not know yet whether the request may pass."""
     CONNECTING = auto()
     SENDING = auto()
     """The request body is still coming from the client."""
@@ -66,7 +71,7 @@ class Phase(Enum):
 
 
 # Looking a member up on its class costs 30 ns, and a request passes a dozen of these.
-_CONNECTING, _SENDING, _WAITING, _RECEIVING, _DONE = Phase
+_ADMITTING, _CONNECTING, _SENDING, _WAITING, _RECEIVING, _DONE = Phase
 _SUCCESS, _SERVER_ERROR = Outcome.SUCCESS, Outcome.SERVER_ERROR
 
 
@@ -96,6 +101,7 @@ class Exchange:
         "_instance",
         "_last_problem",
         "_out",
+        "_passage",
         "_pool",
         "_runtime",
         "_throttled",
@@ -117,6 +123,8 @@ class Exchange:
         self._runtime = runtime
         self._client = client
         self._head = head
+        self._passage: Passage | None = None
+        """The request in the pipeline; None where there is nothing to decide."""
         self._pool: Pool | None = None
         self._instance: Instance | None = None
         self._connection: UpstreamConnection | None = None
@@ -153,16 +161,46 @@ class Exchange:
     # the client's side
 
     def start(self) -> None:
-        """Route the request and send it on; body that follows comes through `on_request_body`."""
+        """Let the pipeline decide, then send the request on; body that follows comes through `on_request_body`."""
         runtime = self._runtime
         pool = runtime.balancing.route(self.request)
+        pipeline = runtime.pipeline
+        if pipeline.stages:
+            passage = self._passage = Passage(self.request, "" if pool is None else pool.name, self)
+            verdict = pipeline.enter(passage)
+            if verdict is WAITING:
+                self.phase = _ADMITTING
+                self._deadline = self._total_deadline = runtime.now + _ADMISSION_TIMEOUT
+                return
+            if verdict is not None:
+                self._turn_away(verdict)
+                return
+        self._proceed(pool)
+
+    def on_admitted(self, refusal: Refusal | None) -> None:
+        """Go on after a wait for the pipeline, or end with its refusal."""
+        if refusal is not None:
+            self._turn_away(refusal)
+        else:
+            self.phase = _CONNECTING
+            self._proceed(self._runtime.balancing.route(self.request))
+
+    def _proceed(self, pool: Pool | None) -> None:
+        runtime = self._runtime
         if pool is None:
             self.refuse(Problem(404, "no-route", "no route takes this host, path, method and fields"))
             return
+        rewrite: Rewrite | None = None
+        if runtime.pipeline.rewrites and self._passage is not None:
+            found = runtime.pipeline.rewrite(self._passage)
+            if isinstance(found, Refusal):
+                self._turn_away(found)
+                return
+            rewrite = found
         self._pool = pool
         runtime.balancing.count_request(pool)
         self._id_field = b"x-request-id: %b\r\n" % self.request.request_id.encode("latin-1")
-        self._fields = runtime.forwarding.request_fields(self.request, self._head, self._id_field)
+        self._fields = runtime.forwarding.request_fields(self.request, self._head, self._id_field, rewrite)
         self._total_deadline = runtime.now + pool.snapshot.total_timeout
         self._attempt()
         if pool.snapshot.probe_path:
@@ -208,7 +246,7 @@ class Exchange:
         """The client is gone: stop whatever is under way for it."""
         if self.phase is not _DONE:
             self._drop_attempt(Outcome.CANCELLED)
-            self.phase = _DONE
+            self._finish()
 
     def sweep(self, now: float) -> None:
         """Act on a deadline that has passed; called every 100 ms."""
@@ -218,7 +256,10 @@ class Exchange:
         phase = self.phase
         if (now <= self._deadline and now <= self._total_deadline) or phase is _DONE:
             return
-        if phase is _CONNECTING:
+        if phase is _ADMITTING:
+            if self._passage is not None:
+                self._runtime.pipeline.expire(self._passage)
+        elif phase is _CONNECTING:
             # A connection that is being opened has its own time-out; here ends the wait for one to become free.
             if now > self._total_deadline or self._is_queued():
                 self._give_up(
@@ -229,7 +270,7 @@ class Exchange:
             self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
         elif self._client_paused or (phase is _RECEIVING and not self.request_complete and self._is_clients_turn()):
             self._drop_attempt(Outcome.CANCELLED)
-            self.phase = _DONE
+            self._finish()
             self._client.abort()
         else:
             self._give_up(
@@ -244,19 +285,55 @@ class Exchange:
 
     def refuse(self, problem: Problem) -> None:
         """Answer with a problem; the exchange is over."""
-        self.phase = _DONE
         client = self._client
-        if not self.request_complete:
-            client.keep_alive = False
-        self.status = problem.status
-        if self._pool is not None:
-            self._runtime.balancing.count_response(self._pool, problem.status)
+        extra = b""
+        passage = self._passage
+        if passage is not None:
+            pipeline = self._runtime.pipeline
+            if problem.status == 503:  # no instance took it
+                pipeline.refund(passage)
+            extra = pipeline.response_fields(passage)
+        self._end_early(problem.status)
         client.write(
             problem_response(
-                problem, self.request.request_id, close=not client.keep_alive, head=self.request.method == "HEAD"
+                problem,
+                self.request.request_id,
+                close=not client.keep_alive,
+                head=self.request.method == "HEAD",
+                extra=extra,
             )
         )
         client.on_exchange_end()
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Answer with the pipeline's refusal; the exchange is over."""
+        client = self._client
+        self._end_early(refusal.status)
+        client.write(
+            own_response(
+                refusal.status,
+                refusal.fields,
+                refusal.body,
+                self.request.request_id,
+                close=not client.keep_alive,
+                head=self.request.method == "HEAD",
+            )
+        )
+        client.on_exchange_end()
+
+    def _end_early(self, status: int) -> None:
+        """Take note of an answer that no instance gave."""
+        self._finish()
+        if not self.request_complete:
+            self._client.keep_alive = False
+        self.status = status
+        if self._pool is not None:
+            self._runtime.balancing.count_response(self._pool, status)
+
+    def _finish(self) -> None:
+        self.phase = _DONE
+        if self._passage is not None:
+            self._runtime.pipeline.leave(self._passage)
 
     # attempts
 
@@ -393,20 +470,34 @@ class Exchange:
                 self._chunked_out = True
             else:
                 client.keep_alive = False
-        extra = runtime.forwarding.via + self._id_field
-        if pool.snapshot.affinity is not None:
-            cookie = runtime.balancing.affinity_cookie(pool, self.request, instance)
-            if cookie is not None:
-                extra += b"set-cookie: %b\r\n" % cookie
-        if not client.keep_alive:
-            extra += b"connection: close\r\n"
-        elif not client.modern:
-            extra += b"connection: keep-alive\r\n"
-        head, load = response_head(status, headers, length, extra, modern=client.modern, bodiless=self._bodiless)
+        extra = self._own_fields(pool, instance)
+        dropped = RESPONSE_DROPPED
+        if self._passage is not None:
+            told = runtime.pipeline.response_fields(self._passage)
+            if told:
+                extra += told
+                dropped = runtime.response_dropped
+        head, load = response_head(
+            status, headers, length, extra, modern=client.modern, bodiless=self._bodiless, dropped=dropped
+        )
         if load is not None:
             runtime.balancing.on_load_report(instance, load)
         self._out.append(head)
         runtime.balancing.count_response(pool, status)
+
+    def _own_fields(self, pool: Pool, instance: Instance) -> bytes:
+        """Return the fields that every response gets from the gateway, encoded."""
+        runtime, client = self._runtime, self._client
+        fields = runtime.forwarding.via + self._id_field
+        if pool.snapshot.affinity is not None:
+            cookie = runtime.balancing.affinity_cookie(pool, self.request, instance)
+            if cookie is not None:
+                fields += b"set-cookie: %b\r\n" % cookie
+        if not client.keep_alive:
+            fields += b"connection: close\r\n"
+        elif not client.modern:
+            fields += b"connection: keep-alive\r\n"
+        return fields
 
     def on_response_body(self, data: bytes) -> None:
         """Send a part of the response body on."""
@@ -425,7 +516,7 @@ class Exchange:
         if self._chunked_out:
             out.append(b"0\r\n\r\n")
         connection, self._connection = self._connection, None
-        self.phase = _DONE
+        self._finish()
         client = self._client
         if out:
             client.write(out[0] if len(out) == 1 else b"".join(out))
@@ -482,7 +573,7 @@ class Exchange:
 
     def _idle_limit(self) -> float:
         pool = self._pool
-        if pool is None or self.phase is _CONNECTING:
+        if pool is None or self.phase is _CONNECTING:  # pool is None while ADMITTING, too
             return self._deadline - self._runtime.now
         if self.phase is _WAITING:
             return pool.snapshot.header_timeout
@@ -522,7 +613,7 @@ class Exchange:
     def _give_up(self, problem: Problem, outcome: Outcome) -> None:
         self._drop_attempt(outcome)
         if self.status:
-            self.phase = _DONE
+            self._finish()
             self._client.abort()
         else:
             self.refuse(problem)

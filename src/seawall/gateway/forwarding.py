@@ -8,8 +8,9 @@ from seawall.core.request import Header, Request
 from seawall.gateway.framing import CHUNKED, NO_BODY, RequestHead, connection_tokens
 from seawall.gateway.problem import REASONS
 from seawall.gateway.upstream import UNTIL_CLOSE
+from seawall.pipeline.passage import Rewrite
 
-__all__ = ["ForwardingPolicy", "RequestFields", "response_head"]
+__all__ = ["RESPONSE_DROPPED", "ForwardingPolicy", "RequestFields", "response_head"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -35,7 +36,8 @@ _FORWARDING = frozenset(
     }
 )
 _REQUEST_DROPPED = _HOP_BY_HOP | _FORWARDING | {b"host", b"content-length", b"x-request-id"}
-_RESPONSE_DROPPED = _HOP_BY_HOP | {b"content-length", b"endpoint-load-metrics", b"x-request-id"}
+RESPONSE_DROPPED = _HOP_BY_HOP | {b"content-length", b"endpoint-load-metrics", b"x-request-id"}
+"""Fields of a response that are for this hop, or that the gateway sets itself."""
 _LOAD = b"endpoint-load-metrics"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}")
 _HOST = re.compile(r'[^\s,;"\\]{1,255}')
@@ -78,10 +80,19 @@ class ForwardingPolicy:
         self._extends = append and bool(trusted)
         self._known: dict[tuple[str, bytes, str], bytes] = {}
 
-    def request_fields(self, request: Request, head: RequestHead, id_field: bytes) -> RequestFields:
-        """Return the upstream head of this request; `id_field` is its X-Request-Id, encoded."""
+    def request_fields(
+        self, request: Request, head: RequestHead, id_field: bytes, rewrite: Rewrite | None = None
+    ) -> RequestFields:
+        """Return the upstream head of this request.
+
+        Args:
+            request: as it came.
+            head: what it says about the message.
+            id_field: its X-Request-Id, encoded.
+            rewrite: how its fields change besides; None for not at all.
+        """
         headers = request.headers
-        dropped = head.dropped
+        dropped = head.dropped if rewrite is None else head.dropped | rewrite.dropped
         fields = [b"%b: %b\r\n" % field for field in headers if field[0] not in _REQUEST_DROPPED]
         if dropped:
             fields = [
@@ -89,6 +100,8 @@ class ForwardingPolicy:
                 for field in headers
                 if field[0] not in _REQUEST_DROPPED and field[0] not in dropped
             ]
+        if rewrite is not None:
+            fields += [b"%b: %b\r\n" % field for field in rewrite.added]
         if head.length > 0:
             fields.append(b"content-length: %d\r\n" % head.length)
         elif head.length == CHUNKED:
@@ -176,6 +189,7 @@ def response_head(
     *,
     modern: bool,
     bodiless: bool,
+    dropped: frozenset[bytes] = RESPONSE_DROPPED,
 ) -> tuple[bytes, bytes | None]:
     """Return the client's response head and the reported load, if the upstream sent one.
 
@@ -186,13 +200,14 @@ def response_head(
         extra: further fields, encoded.
         modern: the client speaks HTTP/1.1, so that a body of unknown length can be chunked.
         bodiless: the response has no body whatever `length` says (HEAD, 204, 304).
+        dropped: fields that stay here, lower case: `RESPONSE_DROPPED`, and those that give way to fields in `extra`.
     """
     fields: list[bytes] = []
     load: bytes | None = None
     named: frozenset[bytes] = frozenset()
     for name, value in headers:
         lowered = name.lower()
-        if lowered in _RESPONSE_DROPPED:
+        if lowered in dropped:
             if lowered == b"connection":
                 named |= connection_tokens(value)
             elif lowered == _LOAD:

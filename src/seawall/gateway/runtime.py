@@ -11,11 +11,12 @@ from seawall.config.gateway import GatewaySettings
 from seawall.core.identity import TrustedProxies
 from seawall.core.request import Request
 from seawall.gateway.endpoint import Endpoint
-from seawall.gateway.forwarding import ForwardingPolicy
+from seawall.gateway.forwarding import RESPONSE_DROPPED, ForwardingPolicy
 from seawall.gateway.probe import Probe
 from seawall.gateway.server import ClientConnection
 from seawall.gateway.trust import TrustStore
 from seawall.gateway.upstream import EndpointAddress
+from seawall.pipeline.pipeline import NO_STAGES, Pipeline
 from seawall.systems.balancing.counters import Instance, Pool
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.balancing.model import PoolSnapshot
@@ -36,8 +37,18 @@ _log = logging.getLogger("seawall.gateway")
 class Runtime:
     """The state of one worker's data plane; used from its event loop only."""
 
-    def __init__(self, settings: GatewaySettings, balancing: BalancingEngine, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        balancing: BalancingEngine,
+        loop: asyncio.AbstractEventLoop,
+        pipeline: Pipeline = NO_STAGES,
+    ) -> None:
         self.balancing = balancing
+        self.pipeline = pipeline
+        """What requests pass before they go upstream."""
+        self.response_dropped = RESPONSE_DROPPED | pipeline.replaces
+        """Fields of a response that stay here where the pipeline has fields of its own for it."""
         self.monotonic = time.monotonic
         self.now = time.monotonic()
         """Monotonic seconds as of the last sweep: exact enough for deadlines, and free."""
@@ -100,6 +111,11 @@ class Runtime:
             self._endpoints[endpoint] = instance
         return endpoint
 
+    def refresh_pipeline(self) -> None:
+        """Let the pipeline look at its engines' snapshots; called after one was applied."""
+        self.pipeline.refresh()
+        self.response_dropped = RESPONSE_DROPPED | self.pipeline.replaces
+
     def refresh(self) -> None:
         """Carry changed addresses and limits over to the endpoints; called after a snapshot was applied.
 
@@ -133,6 +149,7 @@ class Runtime:
             probe.expire()
         for endpoint in list(self._endpoints):
             endpoint.sweep(now)
+        self.pipeline.sweep()
         if now - self._trust_checked >= _TRUST_INTERVAL:
             self._trust_checked = now
             if self._trust.reload():
@@ -159,6 +176,7 @@ class Runtime:
             probe.expire()
         for endpoint in list(self._endpoints):
             endpoint.close()
+        self.pipeline.close()
 
     def log_upstream(self, instance: Instance | None, reason: str) -> None:
         """Warn of a failing instance, at most once in 5 s for each."""

@@ -17,7 +17,9 @@ from seawall.core.snapshot import Report, Snapshot
 from seawall.core.system import Engine, EngineContext, System
 from seawall.gateway.runtime import SWEEP_INTERVAL, Runtime
 from seawall.gateway.server import ClientConnection
+from seawall.pipeline.build import build_pipeline
 from seawall.systems.balancing.engine import BalancingEngine
+from seawall.systems.ratelimit.counts import Counts
 
 __all__ = ["Worker"]
 
@@ -35,11 +37,19 @@ class Worker:
         systems: whose engines run here; `balancing` must be among them.
         clock: time for the engines.
         rng: randomness for the engines.
+        counts: where rate limits' shared counts are; None where there are none.
 
     Used from one event loop only.
     """
 
-    def __init__(self, settings: GatewaySettings, systems: Sequence[System], clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        systems: Sequence[System],
+        clock: Clock,
+        rng: random.Random,
+        counts: Counts | None = None,
+    ) -> None:
         context = EngineContext(clock=clock, rng=rng, locations=open_locations, token_keys=open_token_keys)
         self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
         self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
@@ -49,6 +59,7 @@ class Worker:
         if not isinstance(balancing, BalancingEngine):
             raise SeawallError("the gateway needs the balancing system")
         self._balancing = balancing
+        self._pipeline = build_pipeline(self._engines, balancing, clock, counts)
         self._settings = settings
         self._runtime: Runtime | None = None
         self._servers: list[asyncio.Server] = []
@@ -58,7 +69,7 @@ class Worker:
     def runtime(self) -> Runtime:
         """The shared state of all connections; made on the running loop at first use."""
         if self._runtime is None:
-            self._runtime = Runtime(self._settings, self._balancing, asyncio.get_running_loop())
+            self._runtime = Runtime(self._settings, self._balancing, asyncio.get_running_loop(), self._pipeline)
         return self._runtime
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -88,11 +99,16 @@ class Worker:
             _log.warning("snapshot of unknown system %r ignored", system)
             return
         engine.apply(self._decoders[system].decode(payload))
-        if engine is self._balancing and self._runtime is not None:
+        if self._runtime is None:
+            self._pipeline.refresh()
+        elif engine is self._balancing:
             self._runtime.refresh()
+        else:
+            self._runtime.refresh_pipeline()
 
     def collect(self, *, full: bool) -> Iterator[tuple[str, Report]]:
         """Yield each system's report; everything when `full`, else what changed."""
+        self._pipeline.measure()
         for name, engine in self._engines.items():
             report = engine.report(full=full)
             if report is not None:
@@ -125,7 +141,9 @@ class Worker:
     async def _tick(self) -> None:
         runtime = self.runtime
         while True:
+            due = runtime.monotonic() + SWEEP_INTERVAL
             await asyncio.sleep(SWEEP_INTERVAL)
+            self._pipeline.on_lag(runtime.monotonic() - due)
             try:
                 runtime.sweep()
             except Exception:  # noqa: BLE001 - logged; the sweep has to go on

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway_harness import Peer, closed_port, gateway, get, ok, post, until
+from gateway_harness import BALANCING, Peer, closed_port, gateway, get, ok, post, until
 from seawall.systems.balancing.model import Outcome
 
 pytestmark = pytest.mark.anyio
@@ -230,7 +230,7 @@ async def test_changed_limits_hold_for_endpoints_that_exist():
 
 
 async def test_the_worker_reports_what_it_saw():
-    async with gateway(Peer.serve) as running:
+    async with gateway(Peer.serve, systems=(BALANCING,)) as running:
         assert (await running.ask(get())).status == 200
         ((name, report),) = list(running.worker.collect(full=False))
         assert name == "balancing"

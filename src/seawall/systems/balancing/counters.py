@@ -162,6 +162,7 @@ class Pool:
         active: attempts in flight on all its instances, those that left included.
         probes: where probe answers go; None when the pool does not probe.
         prepared: the snapshot that candidates, strategy and affinity were made for; None before the first.
+        seconds: the sum of the times until attempts were answered or had failed, those cancelled left out; cumulative.
         dirty: a count changed since the last report.
     """
 
@@ -181,6 +182,7 @@ class Pool:
         "responses",
         "retries",
         "retries_refused",
+        "seconds",
         "snapshot",
         "strategy",
     )
@@ -197,6 +199,7 @@ class Pool:
         self.retries_refused = 0
         self.no_instance = 0
         self.responses = [0] * 5
+        self.seconds = 0.0
         self.dirty = False
         self.budget = RetryBudget(now)
         self.affinity: Affinity | None = None

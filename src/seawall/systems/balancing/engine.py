@@ -151,6 +151,10 @@ class BalancingEngine:
         """Return the pool that takes this request: the first matching route in file order, or None."""
         return self._router.route(request)
 
+    def route_name(self, request: Request) -> str:
+        """Return the name of the route that takes this request; empty where none does, or none is configured."""
+        return self._router.name(request)
+
     def pick(self, pool: Pool, request: Request, tried: Sequence[Instance] = ()) -> Instance | None:
         """Return the instance for the next attempt: the session's if it is bound, else the strategy's choice.
 
@@ -246,6 +250,7 @@ class BalancingEngine:
                 instance.refused_at = self._clock()
             instance.weigh()
             self._raise_estimate(instance, max(latency, _FAILED_AT_ONCE))
+        pool.seconds += latency
         counts[DURATION_US] += int(seconds * 1_000_000)
         instance.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
 

@@ -12,6 +12,7 @@ __all__ = ["Router", "host_name"]
 
 
 class _Compiled(NamedTuple):
+    name: str
     pool: Pool
     suffix: bytes  # ".example.org" of a wildcard host, else empty
     exact: bytes  # path that matches as a whole; empty when every path matches
@@ -41,7 +42,7 @@ class Router:
         ConfigurationError: a route names a pool that does not exist.
     """
 
-    __slots__ = ("_anywhere", "_by_host", "_everything")
+    __slots__ = ("_anywhere", "_by_host", "_everything", "_everything_name")
 
     def __init__(self, routes: Sequence[RouteSnapshot], pools: Mapping[str, Pool]) -> None:
         compiled = [(route.host.encode(), _compile(route, pools)) for route in routes]
@@ -51,25 +52,39 @@ class Router:
                 self._by_host[host] = tuple(route for other, route in compiled if _may_match(other, host))
         self._anywhere = tuple(route for host, route in compiled if not host or host[:2] == b"*.")
         self._everything: Pool | None = None
+        self._everything_name = ""
         if not routes and len(pools) == 1:
             self._everything = next(iter(pools.values()))
-        elif compiled and not compiled[0][0] and compiled[0][1] == _Compiled(compiled[0][1].pool, *_MATCH_ALL):
+        elif compiled and not compiled[0][0] and compiled[0][1][2:] == _MATCH_ALL:
             self._everything = compiled[0][1].pool
+            self._everything_name = compiled[0][1].name
 
     def route(self, request: Request) -> Pool | None:
         """Return the pool of the first matching route, or None."""
         if self._everything is not None:
             return self._everything
+        found = self._find(request)
+        return None if found is None else found.pool
+
+    def name(self, request: Request) -> str:
+        """Return the name of the first matching route; empty where there is none."""
+        if self._everything is not None:
+            return self._everything_name
+        found = self._find(request)
+        return "" if found is None else found.name
+
+    def _find(self, request: Request) -> _Compiled | None:
         host = host_name(request.host)
         path = request.path
-        for pool, suffix, exact, prefix, methods, headers in self._by_host.get(host, self._anywhere):
+        for compiled in self._by_host.get(host, self._anywhere):
+            _, _, suffix, exact, prefix, methods, headers = compiled
             if (
                 (not suffix or host.endswith(suffix))
                 and (not exact or path == exact or path.startswith(prefix))
                 and (not methods or request.method in methods)
                 and (not headers or all(request.header(name) == value for name, value in headers))
             ):
-                return pool
+                return compiled
         return None
 
 
@@ -91,6 +106,7 @@ def _compile(route: RouteSnapshot, pools: Mapping[str, Pool]) -> _Compiled:
         )
     path = route.path_prefix.encode().rstrip(b"/")
     return _Compiled(
+        name=route.name,
         pool=pool,
         suffix=route.host[1:].encode() if route.host.startswith("*.") else b"",
         exact=path,

@@ -1,0 +1,234 @@
+"""Rate limits as a stage: the request as the limiter wants it, shared counts asked where it must, the answer."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from seawall.core.principal import ANONYMOUS
+from seawall.core.request import Header, Request
+from seawall.pipeline.loads import PoolLoads
+from seawall.pipeline.passage import WAITING, Passage, Refusal, Verdict
+from seawall.pipeline.stage import Stage
+from seawall.systems.ratelimit.answers import fields_of, refusal_of
+from seawall.systems.ratelimit.asking import Ask
+from seawall.systems.ratelimit.condition import Condition
+from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack, WindowAsk
+from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.keys import LimitContext
+from seawall.systems.ratelimit.model import LimitResult, Mode, RateLimitSnapshot
+
+__all__ = ["LimitStage"]
+
+_FAMILIES: Final = {
+    "ratelimit": frozenset({b"ratelimit", b"ratelimit-policy"}),
+    "x-ratelimit": frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}),
+}
+
+
+Resume = Callable[[Passage, Callable[[], Verdict]], None]
+
+
+class LimitStage(Stage):
+    """Let requests pass within their limits.
+
+    It fails open: a limiter that is broken must not take the service with it. What its rules do while shared counts are
+    away is theirs to say (`on_store_failure`) and is no failure of the stage.
+
+    Args:
+        engine: decides.
+        monotonic: monotonic seconds.
+        route_name: names the route that takes a request; asked only where a rule wants to know.
+        loads: tells how loaded pools are, for limits that follow it.
+        counts: where shared counts are; None where there are none.
+
+    The quota fields of an upstream that has limits of its own give way to ours: a client cannot heed two sets of them.
+
+    Attributes:
+        resume: continues a request that had to wait; set by whoever builds the pipeline.
+    """
+
+    name = "ratelimit"
+    fails_open = True
+
+    def __init__(
+        self,
+        engine: RateLimitEngine,
+        monotonic: Callable[[], float],
+        route_name: Callable[[Request], str],
+        loads: PoolLoads,
+        counts: Counts | None = None,
+    ) -> None:
+        super().__init__()
+        self.resume: Resume = _nobody
+        self._engine = engine
+        self._monotonic = monotonic
+        self._route_name = route_name
+        self._loads = loads
+        self._counts = counts
+        self._headers: dict[bytes, str] = {}
+        self._routes = False
+        self._families: tuple[str, ...] = ()
+        self._seen: RateLimitSnapshot | None = None
+
+    def refresh(self) -> None:
+        """Look at the engine's snapshot: whether there is anything to check, and what rules look at."""
+        snapshot = self._engine.snapshot
+        before, self._seen = self._seen, snapshot
+        rules = [rule for rule in snapshot.rules if rule.mode is not Mode.OFF]
+        self.active = bool(rules or snapshot.blocks or snapshot.shedding)
+        self._families = tuple(snapshot.headers)
+        self.replaces = frozenset().union(*(_FAMILIES[family] for family in self._families if family in _FAMILIES))
+        if before is not None and before.rules == snapshot.rules and before.priorities == snapshot.priorities:
+            return
+        conditions = [*(rule.match for rule in rules), *(one.match for one in snapshot.priorities)]
+        parts = {part for rule in rules for part in rule.key}
+        self._headers = _header_names(parts, conditions)
+        self._routes = "route" in parts or any(condition.routes for condition in conditions)
+
+    def enter(self, passage: Passage) -> Verdict:
+        """Decide; where shared counts have to be asked, wait for them."""
+        now = self._monotonic()
+        found = self._engine.begin(self._context(passage), now)
+        if isinstance(found, LimitResult):
+            if found.allowed:
+                passage.limit = found
+                return None
+            return self._refusal(passage, found)
+        counts = self._counts
+        if counts is None or not counts.available:
+            return self._settle(passage, found, None)
+        passage.ask = found
+        counts.take(found.asks, functools.partial(self._answered, passage, found))
+        return WAITING
+
+    def expire(self, passage: Passage) -> None:
+        """Decide as if the counts were away; their answer, should it still come, is given back."""
+        ask = passage.ask
+        if ask is not None:
+            passage.ask = None
+            self.resume(passage, lambda: self._settle(passage, ask, None))
+
+    def leave(self, passage: Passage) -> None:
+        """Release the permits of requests in flight."""
+        result = passage.limit
+        if result is not None and result.holds:
+            self._engine.release(result, self._monotonic())
+            self._return()
+
+    def refund(self, passage: Passage) -> None:
+        """Give back what the request took."""
+        result = passage.limit
+        if result is not None:
+            self._engine.refund(result, self._monotonic())
+            self._return()
+
+    def fields(self, passage: Passage) -> Sequence[Header]:
+        """Return the fields that tell the client its quota."""
+        return fields_of(passage.limit, self._families) if passage.limit is not None else ()
+
+    def sweep(self) -> None:
+        """Give back leases that expired unused, and what refunds left behind."""
+        self._give_back(self._engine.sweep(self._monotonic()))
+
+    def measure(self, lag: float) -> None:
+        """Tell the engine how loaded the pools are and how late the event loop is."""
+        self._engine.pools = self._loads.read()
+        self._engine.lag = lag
+
+    def close(self) -> None:
+        """Give back every lease."""
+        self._give_back(self._engine.sweep(math.inf))
+
+    # inside
+
+    def _context(self, passage: Passage) -> LimitContext:
+        request = passage.request
+        identity = request.identity
+        headers = self._pick(request.headers) if self._headers else {}
+        route = self._route_name(request) if self._routes else ""
+        if identity is ANONYMOUS:
+            return LimitContext(
+                client=request.client,
+                method=request.method,
+                path=request.path.decode("latin-1"),
+                pool=passage.pool,
+                headers=headers,
+                route=route,
+            )
+        return LimitContext(
+            client=request.client,
+            user=identity.user,
+            tenant=identity.tenant,
+            api_key=identity.api_key,
+            role=identity.role,
+            method=request.method,
+            path=request.path.decode("latin-1"),
+            pool=passage.pool,
+            headers=headers,
+            route=route,
+        )
+
+    def _pick(self, fields: Sequence[Header]) -> dict[str, str]:
+        """Return the first field of each name that rules look at."""
+        wanted = self._headers
+        found: dict[str, str] = {}
+        for name, value in fields:
+            text = wanted.get(name)
+            if text is not None:
+                found.setdefault(text, value.decode("latin-1"))
+        return found
+
+    def _answered(self, passage: Passage, ask: Ask, answers: tuple[CountAnswer, ...] | None) -> None:
+        if passage.ask is not ask:  # it was decided without them
+            if answers is not None:
+                self._give_back(_all_of(ask, answers))
+            return
+        passage.ask = None
+        self.resume(passage, lambda: self._settle(passage, ask, answers))
+
+    def _settle(self, passage: Passage, ask: Ask, answers: tuple[CountAnswer, ...] | None) -> Verdict:
+        result = self._engine.settle(ask, answers, self._monotonic())
+        if result.allowed:
+            passage.limit = result
+            return None
+        return self._refusal(passage, result)
+
+    def _refusal(self, passage: Passage, result: LimitResult) -> Refusal:
+        status, fields, body = refusal_of(result, self._families, request_id=passage.request.request_id)
+        return Refusal(status, tuple(fields), body)
+
+    def _return(self) -> None:
+        returns = self._engine.returns()
+        if returns:
+            self._give_back(returns)
+
+    def _give_back(self, returns: Sequence[GiveBack]) -> None:
+        if returns and self._counts is not None:
+            self._counts.give_back(returns)
+
+
+def _all_of(ask: Ask, answers: Sequence[CountAnswer]) -> list[GiveBack]:
+    """Return what gives back all that was taken for a request, leases included."""
+    pairs = list(zip(ask.asks, answers, strict=True))
+    granted = all(answer.allowed for one, answer in pairs if one.binding)
+    return [
+        GiveBack(one.key, tuple(_times(window, 1.0 + answer.lease) for window in one.windows), answer.at)
+        for one, answer in pairs
+        if answer.allowed and (granted or not one.binding)
+    ]
+
+
+def _times(window: WindowAsk, requests: float) -> WindowAsk:
+    return WindowAsk(window.algorithm, window.limit, window.window, window.burst, window.cost * requests)
+
+
+def _header_names(parts: set[str], conditions: Sequence[Condition]) -> dict[bytes, str]:
+    names = {part.removeprefix("header:") for part in parts if part.startswith("header:")}
+    for condition in conditions:
+        names.update(condition.headers)
+    return {name.encode("latin-1", "replace"): name for name in names}
+
+
+def _nobody(passage: Passage, finish: Callable[[], Verdict]) -> None:
+    raise RuntimeError(f"{passage!r} has no pipeline to go on in, so {finish!r} is never asked")

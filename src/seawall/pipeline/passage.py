@@ -1,0 +1,90 @@
+"""One request on its way through the pipeline: what the stages found out, and what they answer."""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from seawall.core.request import Header, Request
+
+if TYPE_CHECKING:
+    from seawall.pipeline.stage import Stage
+    from seawall.systems.ratelimit.asking import Ask
+    from seawall.systems.ratelimit.model import LimitResult
+
+__all__ = ["WAITING", "Owner", "Passage", "Refusal", "Rewrite", "Verdict", "Waiting"]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The whole answer to a request that may not go on.
+
+    Attributes:
+        status: HTTP status code.
+        fields: header fields, `content-type` and `content-length` among them; without `x-request-id` and `connection`.
+        body: as announced; whoever sends it leaves it out where HEAD is answered.
+    """
+
+    status: int
+    fields: tuple[Header, ...]
+    body: bytes
+
+
+class Rewrite(msgspec.Struct, frozen=True):
+    """How the fields of a request change on its way upstream.
+
+    Attributes:
+        dropped: names, in lower case, of fields that stay here.
+        added: fields that are put on.
+    """
+
+    dropped: frozenset[bytes] = frozenset()
+    added: tuple[Header, ...] = ()
+
+
+class Waiting(Enum):
+    """A stage does not know yet; its owner is told later."""
+
+    WAITING = auto()
+
+
+WAITING: Final = Waiting.WAITING
+
+Verdict = Refusal | Waiting | None
+"""What a stage says to a request: None lets it go on."""
+
+
+class Owner(Protocol):
+    """Whoever sent a request into the pipeline."""
+
+    def on_admitted(self, refusal: Refusal | None) -> None:
+        """Take the end of a wait: None lets the request go on.
+
+        Called from the event loop, never from within `Pipeline.enter`, at most once, and not after `Pipeline.leave`.
+        """
+
+
+class Passage:
+    """One request in the pipeline, from `Pipeline.enter` to `Pipeline.leave`.
+
+    Attributes:
+        request: the head.
+        pool: name of the pool that it would go to; empty when no route takes it.
+        owner: told the end of a wait.
+        denial: a refusal that later stages may forestall by one of their own; sent when all of them let it pass.
+        limit: what the rate limiter decided; None before that, and where it did not decide.
+        ask: what the rate limiter waits for; None when it waits for nothing.
+        rest: the stages that come after the one that waits.
+        ended: whether the request has left.
+    """
+
+    __slots__ = ("ask", "denial", "ended", "limit", "owner", "pool", "request", "rest")
+
+    def __init__(self, request: Request, pool: str, owner: Owner) -> None:
+        self.request = request
+        self.pool = pool
+        self.owner = owner
+        self.denial: Refusal | None = None
+        self.limit: LimitResult | None = None
+        self.ask: Ask | None = None
+        self.rest: tuple[Stage, ...] = ()
+        self.ended = False

@@ -1,0 +1,67 @@
+"""What a stage of the pipeline offers; a stage overrides what it needs."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from seawall.core.request import Header
+from seawall.pipeline.passage import Passage, Refusal, Rewrite, Verdict
+
+__all__ = ["Stage"]
+
+
+class Stage:
+    """One step of the pipeline: an engine, and how a request is put to it.
+
+    Attributes:
+        name: for logs.
+        fails_open: whether requests go on when the stage itself fails, rather than being refused.
+        active: whether there is anything to decide; a stage that is not active costs nothing.
+        rewrites: whether `rewrite` is to be asked.
+        replaces: names, in lower case, of an upstream's response fields that give way to this stage's own.
+    """
+
+    name: ClassVar[str]
+    fails_open: ClassVar[bool]
+
+    def __init__(self) -> None:
+        self.active = False
+        self.rewrites = False
+        self.replaces: frozenset[bytes] = frozenset()
+
+    def refresh(self) -> None:
+        """Look at the engine's snapshot: set the attributes, precompute."""
+        raise NotImplementedError
+
+    def enter(self, passage: Passage) -> Verdict:
+        """Decide, or say WAITING and call `Pipeline.resume` later, from the event loop."""
+        raise NotImplementedError
+
+    def expire(self, passage: Passage) -> None:
+        """Stop waiting: decide with what is known. Nothing where this stage does not wait for this request."""
+
+    def leave(self, passage: Passage) -> None:
+        """Give back what the request holds; called when it ends, however it does, and perhaps again."""
+
+    def refund(self, passage: Passage) -> None:
+        """Give back what the request cost: it was not served, for no fault of its own."""
+
+    def rewrite(self, passage: Passage) -> Rewrite | Refusal:  # noqa: ARG002 - an answer for stages that change nothing
+        """Return how the request's fields change on its way upstream."""
+        return Rewrite()
+
+    def fields(self, passage: Passage) -> Sequence[Header]:  # noqa: ARG002 - as above
+        """Return the fields that this stage has for the response."""
+        return ()
+
+    def sweep(self) -> None:
+        """Do what is to be done every 100 ms."""
+
+    def measure(self, lag: float) -> None:
+        """Tell the engine what it is to report besides its own counts; called right before reports are collected.
+
+        Args:
+            lag: seconds by which the event loop was late at most since the last call.
+        """
+
+    def close(self) -> None:
+        """Give back everything: this process takes no more requests."""
