@@ -1,0 +1,254 @@
+"""Many patterns matched at once, by Hyperscan, RE2 or `re`: the first of them that this machine can run."""
+
+import hashlib
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from seawall.core.errors import ConfigurationError
+from seawall.systems.threats.inspection.prefilter import Matcher
+
+__all__ = ["BACKENDS", "HyperscanMatcher", "Re2Matcher", "ReMatcher", "cache_folder", "compile_patterns"]
+
+BACKENDS = ("hyperscan", "re2", "re")
+"""In order of preference."""
+
+_log = logging.getLogger("seawall.threats")
+
+_PROBE = """
+import hyperscan
+database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+database.compile(expressions=[b"seawall [0-9]+"], ids=[7], flags=hyperscan.HS_FLAG_CASELESS)
+found = []
+database.scan(b"a Seawall 42", lambda number, *_: found.append(number))
+raise SystemExit(0 if 7 in found else 1)
+"""
+_PROBE_SECONDS = 20.0
+_FORMAT = b"1"
+
+Groups = Sequence[Sequence[str]]
+
+
+class HyperscanMatcher:
+    """All groups in one automaton; about 1 us a call and 1 us per KiB."""
+
+    backend = "hyperscan"
+
+    def __init__(self, groups: Groups, cache: Path | None = None) -> None:
+        hyperscan: Any = import_module("hyperscan")  # optional, and it may not run on this machine
+
+        path = _cache_path(groups, cache, metadata.version("hyperscan")) if cache else None
+        database = _read(path, hyperscan) if path else None
+        if database is None:
+            database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+            flat = [(pattern.encode(), index) for index, group in enumerate(groups) for pattern in group]
+            if flat:
+                _compile(database, flat, hyperscan)
+            if path and flat:
+                _write(path, hyperscan.dumpb(database))
+        self._found: list[int] = []
+        append = self._found.append
+
+        def on_match(index: int, start: int, end: int, flags: int, context: object) -> None:  # noqa: ARG001
+            append(index)
+
+        self._on_match = on_match
+        self._scan = database.scan
+        self._empty = not any(groups)
+
+    def match(self, text: str) -> Sequence[int]:
+        """Return the groups that match; see `Matcher`."""
+        if self._empty:
+            return ()
+        found = self._found
+        found.clear()
+        self._scan(text.encode("utf-8", "replace"), self._on_match)
+        return list(dict.fromkeys(found)) if found else ()
+
+
+class Re2Matcher:
+    """Each group as one alternation, tried one after the other; linear in time."""
+
+    backend = "re2"
+
+    def __init__(self, groups: Groups) -> None:
+        re2: Any = import_module("re2")  # optional, and without types
+
+        options = re2.Options()
+        options.case_sensitive = False
+        options.never_nl = False
+        options.dot_nl = True
+        options.one_line = False
+        options.log_errors = False
+        self._searches = [
+            (index, re2.compile("(?m)" + _alternation(group), options).search)
+            for index, group in enumerate(groups)
+            if group
+        ]
+
+    def match(self, text: str) -> Sequence[int]:
+        """Return the groups that match; see `Matcher`."""
+        text = text.encode("utf-8", "replace").decode()
+        return [index for index, search in self._searches if search(text) is not None]
+
+
+class ReMatcher:
+    """Each group as one alternation of the standard library; the slowest, and always there."""
+
+    backend = "re"
+
+    def __init__(self, groups: Groups) -> None:
+        flags = re.IGNORECASE | re.DOTALL | re.MULTILINE | re.ASCII
+        self._searches = [
+            (index, re.compile(_alternation(group), flags).search) for index, group in enumerate(groups) if group
+        ]
+
+    def match(self, text: str) -> Sequence[int]:
+        """Return the groups that match; see `Matcher`."""
+        return [index for index, search in self._searches if search(text) is not None]
+
+
+def compile_patterns(groups: Groups, *, backend: str = "", cache: Path | None = None) -> Matcher:
+    """Make a matcher of groups of patterns with the best library that this machine can run.
+
+    Hyperscan needs a processor that it was built for and ends the process on another; it is therefore tried in a
+    process of its own, unless what it compiled here before is in the cache.
+
+    Args:
+        groups: patterns; a match names its group.
+        backend: one of `BACKENDS` to take that one; empty for the first that works.
+        cache: folder for what Hyperscan compiled; see `cache_folder`. None keeps nothing.
+
+    Raises:
+        ConfigurationError: the library that was asked for is not there, or refuses a pattern.
+    """
+    refusals: list[str] = []
+    for name in (backend,) if backend else BACKENDS:
+        try:
+            if name == "hyperscan":
+                if not (_is_cached(groups, cache) or _hyperscan_runs()):
+                    refusals.append("hyperscan does not run on this machine")
+                    continue
+                return HyperscanMatcher(groups, cache)
+            return Re2Matcher(groups) if name == "re2" else ReMatcher(groups)
+        except Exception as error:  # noqa: BLE001 - each library has its own errors for what it does not take
+            refusals.append(f"{name}: {type(error).__name__}: {error}")
+            _log.info("patterns are not matched by %s: %s", name, error)
+    raise ConfigurationError(
+        "no library can match the patterns of threat detection: " + "; ".join(refusals),
+        hint="install the extra: pip install 'seawall[threats]'",
+    )
+
+
+def cache_folder() -> Path | None:
+    """Return the user's own folder for compiled patterns, made when missing; None when there is no safe one.
+
+    A compiled database is code to the library that loads it, so a folder that others may write to is refused.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    folder = (Path(base) if base else Path.home() / ".cache") / "seawall"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError) as error:
+        _log.info("compiled patterns are not cached: %s", error)
+        return None
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        _log.warning("compiled patterns are not cached: %s can be written to by others", folder)
+        return None
+    return folder
+
+
+def _alternation(group: Sequence[str]) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in group)
+
+
+def _hyperscan_runs() -> bool:
+    try:
+        probe = subprocess.run(  # noqa: S603 - our own interpreter and a constant
+            [sys.executable, "-I", "-c", _PROBE], capture_output=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.info("the probe of Hyperscan failed: %s", error)
+        return False
+    return probe.returncode == 0
+
+
+def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -> None:  # noqa: ANN401 - without types
+    """Compile all patterns; one that is too large alone is approximated by a pattern that matches more."""
+    usual = (
+        hyperscan.HS_FLAG_CASELESS
+        | hyperscan.HS_FLAG_DOTALL
+        | hyperscan.HS_FLAG_MULTILINE
+        | hyperscan.HS_FLAG_SINGLEMATCH
+    )
+    patterns, numbers = zip(*flat, strict=True)
+    flags = [usual] * len(flat)
+    try:
+        database.compile(expressions=patterns, ids=numbers, flags=flags)
+    except hyperscan.HyperscanError:
+        for at, pattern in enumerate(patterns):
+            try:
+                hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=[pattern], ids=[0], flags=[usual])
+            except hyperscan.HyperscanError:
+                flags[at] = usual | hyperscan.HS_FLAG_PREFILTER
+        database.compile(expressions=patterns, ids=numbers, flags=flags)
+
+
+def _is_cached(groups: Groups, cache: Path | None) -> bool:
+    if cache is None:
+        return False
+    try:
+        version = metadata.version("hyperscan")  # without loading the library
+    except metadata.PackageNotFoundError:
+        return False
+    return _cache_path(groups, cache, version).exists()
+
+
+def _cache_path(groups: Groups, cache: Path, version: str) -> Path:
+    digest = hashlib.sha256(_FORMAT + version.encode() + _processor())
+    for group in groups:
+        for pattern in group:
+            digest.update(pattern.encode() + b"\0")
+        digest.update(b"\1")
+    return cache / f"patterns-{digest.hexdigest()[:32]}.hs"
+
+
+def _processor() -> bytes:
+    """Return what tells processors apart, because a home folder may be shared by machines."""
+    try:
+        text = Path("/proc/cpuinfo").read_bytes()
+    except OSError:
+        return os.uname().machine.encode()
+    return b"".join(line for line in text.split(b"\n\n")[0].splitlines() if line.startswith((b"flags", b"model name")))
+
+
+def _read(path: Path, hyperscan: Any) -> Any:  # noqa: ANN401 - a library without types
+    try:
+        packed = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        database = hyperscan.loadb(packed, hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch(database)
+    except hyperscan.HyperscanError as error:
+        _log.info("compiled patterns in %s are not usable: %s", path, error)
+        return None
+    return database
+
+
+def _write(path: Path, packed: bytes) -> None:
+    """Write to the side and rename, so that a process that starts at the same time reads all or nothing."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(packed)
+        os.replace(file.name, path)  # noqa: PTH105 - the name is text
+    except OSError as error:
+        _log.info("compiled patterns could not be kept: %s", error)

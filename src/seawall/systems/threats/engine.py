@@ -1,0 +1,205 @@
+"""Inspection of one request: values, views, one scan for triggers, the detectors that those name, and a verdict."""
+
+from collections.abc import Sequence
+
+from seawall.core.errors import ConfigurationError
+from seawall.core.request import Request
+from seawall.systems.threats.detector import Detector
+from seawall.systems.threats.detectors.registry import DETECTORS
+from seawall.systems.threats.inspection.bodies import add_body
+from seawall.systems.threats.inspection.decoding import View, views
+from seawall.systems.threats.inspection.documents import json_paths
+from seawall.systems.threats.inspection.exclusions import Excluder
+from seawall.systems.threats.inspection.fastexit import Seen
+from seawall.systems.threats.inspection.policy import Exclusion, OverCap, Policy
+from seawall.systems.threats.inspection.prefilter import CompileGroups, Matcher, trigger_groups
+from seawall.systems.threats.inspection.score import level_of, score
+from seawall.systems.threats.inspection.values import Basket, Item, Scope, add_head
+from seawall.systems.threats.model import Action, Finding, Level, Mode, Place, PlaceKind, ThreatClass, Verdict
+
+__all__ = ["ThreatEngine"]
+
+_MAX_FINDINGS = 32
+_MAX_SPAN = 128
+_MAX_NAME = 128
+_MIN_CONFIDENCE = 0.3
+# An uploaded text may be anything; these are about what happens to it on arrival.
+_FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
+_CLEAN = Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0)
+
+
+class ThreatEngine:
+    """Judge requests by what is in them.
+
+    Pure and synchronous; not thread-safe, and meant to be one per worker. A GET of a browser costs some 10 us, most of
+    which is Python looking at headers; a body costs in proportion to the values in it that are not inert.
+
+    Args:
+        policy: how strict, how much, what not.
+        compile_groups: makes the matcher of the detectors' triggers.
+        detectors: those that are asked; all by default.
+
+    Raises:
+        ConfigurationError: an exclusion leaves out nothing that is found.
+    """
+
+    __slots__ = ("_actions", "_asked", "_detectors", "_excluder", "_matcher", "_seen", "policy")
+
+    def __init__(
+        self, policy: Policy, compile_groups: CompileGroups, detectors: Sequence[Detector] = DETECTORS
+    ) -> None:
+        self.policy = policy
+        self._detectors = tuple(detectors)
+        self._matcher: Matcher = compile_groups(trigger_groups(detectors))
+        self._seen = {kind: Seen() for kind in PlaceKind}
+        self._actions = dict(policy.actions)
+        # What each (kind, scope) is shown to, as a set of indexes of detectors.
+        self._asked = {
+            (kind, scope): frozenset(
+                index for index, detector in enumerate(self._detectors) if _looks_at(detector, kind, scope)
+            )
+            for kind in PlaceKind
+            for scope in Scope
+        }
+        self._excluder = Excluder((), policy.rules)
+        for number, exclusion in enumerate(policy.exclusions):
+            self._prove(number, exclusion)
+        self._excluder = Excluder(policy.exclusions, policy.rules)
+
+    @property
+    def backend(self) -> str:
+        """The library that matches triggers: `hyperscan`, `re2` or `re`."""
+        return self._matcher.backend
+
+    def inspect(self, request: Request, body: bytes = b"") -> Verdict:
+        """Judge a request with its body, or with as much of it as there is.
+
+        The verdict does not depend on the order of header fields or on the case of their names. Time is linear in the
+        bytes of the request; bounds are those of the policy. Never raises.
+        """
+        policy = self.policy
+        if policy.mode is Mode.OFF:
+            return _CLEAN
+        basket = Basket(self._seen, policy.caps)
+        add_head(request, basket)
+        if body:
+            head = len(basket.items)
+            add_body(request, body, basket, policy.over_cap)
+            if basket.partial and policy.over_cap is OverCap.PASS:
+                del basket.items[head:]
+        findings = self._findings(basket, request)
+        if not findings:
+            if not basket.partial:
+                return _CLEAN
+            if policy.over_cap is not OverCap.REJECT:
+                return Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0, partial=basket.partial)
+        return self._verdict(findings, basket.partial)
+
+    def _findings(self, basket: Basket, request: Request) -> list[Finding]:
+        items = basket.items
+        if not items:
+            return []
+        decoded: list[list[View]] = [views(item[2]) for item in items]
+        everything = "\n".join([view[0] for forms in decoded for view in forms])
+        if not self._matcher.match(everything):
+            basket.remember()
+            return []
+        hits: list[tuple[Item, Finding]] = []
+        for item, forms in zip(items, decoded, strict=True):
+            self._look(item, forms, hits)
+        if not hits:
+            basket.remember()
+            return []
+        return self._named(hits, basket, request)
+
+    def _look(self, item: Item, forms: list[View], hits: list[tuple[Item, Finding]]) -> None:
+        """Ask the detectors whose triggers are in a view; of each rule the strongest finding in a value counts."""
+        kind, _, _, is_name, scope = item
+        asked = self._asked[kind, scope]
+        match = self._matcher.match
+        best: dict[str, Finding] = {}
+        for text, chain in forms:
+            for index in match(text):
+                if index not in asked:
+                    continue
+                detector = self._detectors[index]
+                for signal in detector.scan(text, kind):
+                    known = best.get(signal.rule)
+                    if signal.confidence < _MIN_CONFIDENCE or (known and known.confidence >= signal.confidence):
+                        continue
+                    best[signal.rule] = Finding(
+                        rule=signal.rule,
+                        category=signal.category or detector.category,
+                        owasp=detector.owasp,
+                        severity=signal.severity,
+                        confidence=signal.confidence,
+                        place=Place(kind, "", is_name),
+                        span=text[signal.start : min(signal.end, signal.start + _MAX_SPAN)],
+                        chain=chain,
+                    )
+        hits.extend((item, finding) for finding in best.values())
+
+    def _named(self, hits: list[tuple[Item, Finding]], basket: Basket, request: Request) -> list[Finding]:
+        """Give places their names, and leave out what is excluded."""
+        wanted = {item[1] for item, _ in hits if isinstance(item[1], int)}
+        paths = json_paths(basket.json_text, wanted) if wanted else {}
+        findings: dict[Finding, None] = {}
+        for (kind, name, _, is_name, _), finding in hits:
+            known = paths.get(name, "") if isinstance(name, int) else name
+            place = Place(kind, known[:_MAX_NAME], is_name)
+            if not self._excluder.excludes(finding, place, request.path):
+                named = Finding(
+                    rule=finding.rule,
+                    category=finding.category,
+                    owasp=finding.owasp,
+                    severity=finding.severity,
+                    confidence=finding.confidence,
+                    place=place,
+                    span=finding.span,
+                    chain=finding.chain,
+                )
+                findings[named] = None
+        return sorted(findings, key=_rank)
+
+    def _verdict(self, findings: list[Finding], partial: str) -> Verdict:
+        policy = self.policy
+        points = score(finding for finding in findings if self._excluder.acts(finding))
+        level = level_of(points, policy.thresholds, policy.paranoia)
+        action = self._actions.get(level, Action.ALLOW)
+        if partial and policy.over_cap is OverCap.REJECT:
+            action = Action.BLOCK
+        if policy.mode is Mode.LOG:
+            action = Action.ALLOW
+        return Verdict(
+            action=action, level=level, score=points, findings=tuple(findings[:_MAX_FINDINGS]), partial=partial
+        )
+
+    def _prove(self, number: int, exclusion: Exclusion) -> None:
+        """Make sure that an exclusion's example is found where it is meant, and not once it is excluded."""
+        kind = exclusion.kinds[0] if exclusion.kinds else PlaceKind.QUERY
+        item: Item = (kind, exclusion.name, exclusion.example, False, Scope.ALL)
+        hits: list[tuple[Item, Finding]] = []
+        self._look(item, views(exclusion.example), hits)
+        excluder = Excluder((exclusion,), ())
+        place = Place(kind, exclusion.name)
+        path = exclusion.path.encode()
+        if any(excluder.excludes(finding, place, path) for _, finding in hits):
+            return
+        found = ", ".join(sorted({finding.rule for _, finding in hits})) or "nothing"
+        raise ConfigurationError(
+            f'threats.exclusions[{number}] has no effect: "{exclusion.rule}" does not find its example',
+            hint=f"in {kind} the example is found by {found}; correct the rule or the example, or remove the exclusion",
+        )
+
+
+def _looks_at(detector: Detector, kind: PlaceKind, scope: Scope) -> bool:
+    if scope is Scope.WHOLE:
+        return kind in detector.kinds
+    if detector.kinds and kind not in detector.kinds:
+        return False
+    return scope is Scope.ALL or detector.category in _FILE_CLASSES
+
+
+def _rank(finding: Finding) -> tuple[float, float, str, str, str, bool, str]:
+    place = finding.place
+    return -finding.severity, -finding.confidence, finding.rule, place.kind, place.name, place.is_name, finding.span

@@ -1,0 +1,158 @@
+"""JSON and XML as values, by tokens rather than by a parser: what a parser refuses is read as well, at any depth."""
+
+import json
+import re
+
+from seawall.systems.threats.inspection.fastexit import INERT_TEXT
+from seawall.systems.threats.inspection.values import GRAPHQL_DOCUMENT, NAMES_SEEN_AS_PATHS, Basket, Scope, add_graphql
+from seawall.systems.threats.model import PlaceKind
+
+__all__ = ["add_json", "add_xml", "json_paths"]
+
+# A string that never ends is one as well, so that each character is looked at once.
+_STRING = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(\s*+:)?|\\?\Z)', re.DOTALL)
+_STRUCTURE = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(\s*+:)?|\\?\Z)|([\[\]{},])', re.DOTALL)
+_ATTRIBUTE = re.compile(r"""([^\s=<>"'/]{1,64})\s*+=\s*+(?:"([^"]*)"?|'([^']*)'?|([^\s>"']++))""")
+_TAG_NAME = re.compile(r"[^\s/>]{1,128}")
+_MAX_PATH = 128
+
+
+def add_json(text: str, basket: Basket) -> None:
+    """Add keys and strings of a JSON text; GraphQL where a field `query` holds it.
+
+    Each string's name is its number for now: most values are never named, and `json_paths` tells a path when asked.
+    """
+    strings = _STRING.findall(text)
+    granted = basket.room(len(strings))
+    if granted < len(strings):
+        strings = strings[:granted]
+    if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
+        basket.partial = basket.partial or "depth"
+    basket.json_text = text
+    seen, keys = basket.fresh(PlaceKind.JSON)
+    young, old = seen.young, seen.old
+    items = basket.items
+    inert = INERT_TEXT.fullmatch
+    key_name = ""
+    paths: set[int] = set()
+    for index, (content, colon) in enumerate(strings):
+        if colon:
+            key_name = content
+            if content in NAMES_SEEN_AS_PATHS:
+                paths.add(index)
+        if inert(content) is not None:
+            continue
+        key = hash(content)
+        if key in young or key in old:
+            continue
+        value = _unescaped(content) if "\\" in content else content
+        if key_name == "query" and not colon and GRAPHQL_DOCUMENT.match(value):
+            add_graphql(value, basket)
+        else:
+            items.append((PlaceKind.JSON, index, value, bool(colon), Scope.ALL))
+            keys.append(key)
+    if paths:
+        items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
+
+
+def json_paths(text: str, wanted: set[int]) -> dict[int, str]:  # noqa: C901 - a state machine reads best in one piece
+    """Return the paths, such as `user.tags[2]`, of strings of a JSON text by their numbers; of a key with itself.
+
+    Linear in the text up to the last one wanted. Paths are cut at 128 characters.
+    """
+    found: dict[int, str] = {}
+    last = max(wanted, default=-1)
+    stack: list[str | int] = []
+    index = -1
+    for content, colon, sign in _STRUCTURE.findall(text):
+        if not sign:
+            index += 1
+            if colon and stack and isinstance(stack[-1], str):
+                stack[-1] = content
+            if index in wanted:
+                found[index] = _path(stack)
+            if index >= last:
+                break
+        elif sign == "{":
+            stack.append("")
+        elif sign == "[":
+            stack.append(0)
+        elif stack:
+            if sign == ",":
+                top = stack[-1]
+                if isinstance(top, int):
+                    stack[-1] = top + 1
+            else:
+                stack.pop()
+    return found
+
+
+def add_xml(text: str, basket: Basket) -> None:
+    """Add text, attributes and CDATA of an XML text, and the whole of it for those that look at its declarations."""
+    items = basket.items
+    items.append((PlaceKind.XML, "", text, False, Scope.WHOLE))
+    kind = PlaceKind.XML
+    at, depth, name = 0, 0, ""
+    for _ in range(basket.room(text.count("<"))):
+        start = text.find("<", at)
+        if start < 0:
+            break
+        _add_text(text[at:start], name, basket)
+        if text.startswith("<![CDATA[", start):
+            end = text.find("]]>", start)
+            end = len(text) if end < 0 else end
+            _add_text(text[start + 9 : end], name, basket)
+            at = end + 3
+            continue
+        if text.startswith("<!--", start):
+            end = text.find("-->", start)
+            at = len(text) if end < 0 else end + 3
+            continue
+        at = text.find(">", start) + 1 or len(text)
+        if text[start + 1 : start + 2] in {"/", "?", "!"}:
+            depth -= text[start + 1] == "/"
+            continue
+        tag = text[start + 1 : at - 1]
+        named = _TAG_NAME.match(tag)
+        name = named[0] if named else ""
+        depth += not tag.endswith("/")
+        if depth > basket.caps.depth:
+            basket.partial = basket.partial or "depth"
+        if "=" in tag:
+            for attribute, double, single, bare in _ATTRIBUTE.findall(tag):
+                basket.add(kind, f"{name}@{attribute}", double or single or bare)
+    _add_text(text[at:], name, basket)
+
+
+def _add_text(text: str, name: str, basket: Basket) -> None:
+    text = text.strip()
+    if text:
+        basket.add(PlaceKind.XML, name, text)
+
+
+def _unescaped(content: str) -> str:
+    try:
+        value: str = json.loads(f'"{content}"', strict=False)
+    except ValueError:
+        return content
+    return value
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for _, _, sign in _STRUCTURE.findall(text):
+        if sign in {"{", "["}:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif sign in {"}", "]"}:
+            depth -= 1
+    return deepest
+
+
+def _path(stack: list[str | int]) -> str:
+    path = ""
+    for part in stack:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        if len(path) > _MAX_PATH:
+            return path[:_MAX_PATH]
+    return path

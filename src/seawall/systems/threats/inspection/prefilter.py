@@ -1,0 +1,34 @@
+"""The prefilter: one scan with every trigger of every detector tells which detectors are worth asking."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from seawall.systems.threats.detector import Detector
+
+__all__ = ["CompileGroups", "Matcher", "trigger_groups"]
+
+
+class Matcher(Protocol):
+    """Patterns in groups, matched all at once.
+
+    Attributes:
+        backend: the library that does it: `hyperscan`, `re2` or `re`.
+    """
+
+    backend: str
+
+    def match(self, text: str) -> Sequence[int]:
+        """Return the indexes of the groups of which a pattern matches somewhere in the text, each once.
+
+        Case does not matter, `.` matches everything, `^` and `$` match at lines as well. Linear; never raises.
+        """
+        ...
+
+
+CompileGroups = Callable[[Sequence[Sequence[str]]], Matcher]
+"""Makes a matcher of groups of patterns; an adapter chooses the library and keeps what it compiled."""
+
+
+def trigger_groups(detectors: Sequence[Detector]) -> tuple[tuple[str, ...], ...]:
+    """Return the triggers of detectors as groups, one per detector and in their order."""
+    return tuple(detector.triggers for detector in detectors)

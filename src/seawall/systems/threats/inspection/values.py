@@ -1,0 +1,181 @@
+"""The head of a request as values: path, query, cookies and header fields; and the basket that values are put in."""
+
+import re
+from collections.abc import Sequence
+from enum import IntEnum
+
+from seawall.core.request import Header, Request
+from seawall.systems.threats.inspection.decoding import decode_bytes, percent_decoded
+from seawall.systems.threats.inspection.fastexit import INERT, INERT_TEXT, Seen
+from seawall.systems.threats.inspection.policy import Caps
+from seawall.systems.threats.model import PlaceKind
+
+__all__ = ["GRAPHQL_DOCUMENT", "NAMES_SEEN_AS_PATHS", "Basket", "Item", "Scope", "add_graphql", "add_head", "add_pairs"]
+
+
+class Scope(IntEnum):
+    """Whom a value is shown to."""
+
+    ALL = 0
+    WHOLE = 1
+    """A document as a whole, of which the strings are values by themselves: to detectors that name its kind."""
+    FILE = 2
+    """The text of an uploaded file, which may rightly be anything that is not run on arrival."""
+
+
+Item = tuple[PlaceKind, "str | int", str, bool, Scope]
+"""(kind, name or the number of a string in a JSON body, text, whether it is a name, scope)."""
+
+GRAPHQL_DOCUMENT = re.compile(
+    r"\s{0,64}(?:#[^\n]{0,512}\n\s{0,64}){0,8}(?:\{|(?:query|mutation|subscription|fragment)\b[^{\"']{0,512}\{)"
+)
+_GRAPHQL_STRING = re.compile(r'"""(.*?)(?:"""|\Z)|"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"?', re.DOTALL)
+_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_-]{0,64}){0,64}(?:\.[A-Za-z0-9]{1,8})?")
+_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
+NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
+"""Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
+
+
+class Basket:
+    """What is to be looked at in one request, after inert and known values were left out.
+
+    Args:
+        seen: hashes of values known to be clean, by kind of place.
+        caps: bounds.
+
+    Attributes:
+        items: the values.
+        keys: hashes of those that may be remembered when the request turns out to be clean, by kind.
+        partial: why not everything was read; empty when all was.
+        json_text: the JSON body that numbered names point into.
+    """
+
+    __slots__ = ("_left", "_seen", "caps", "items", "json_text", "keys", "partial")
+
+    def __init__(self, seen: dict[PlaceKind, Seen], caps: Caps) -> None:
+        self._seen = seen
+        self._left = caps.values
+        self.caps = caps
+        self.items: list[Item] = []
+        self.keys: list[tuple[Seen, list[int]]] = []
+        self.partial = ""
+        self.json_text = ""
+
+    def room(self, wanted: int) -> int:
+        """Return how many more values may be read, at most as many as wanted; note it when those are fewer."""
+        granted = min(wanted, self._left)
+        self._left -= granted
+        if granted < wanted:
+            self.partial = self.partial or "values"
+        return granted
+
+    def fresh(self, kind: PlaceKind) -> tuple[Seen, list[int]]:
+        """Return what is known of a kind, and the list that takes hashes that may be remembered."""
+        seen = self._seen[kind]
+        keys: list[int] = []
+        self.keys.append((seen, keys))
+        return seen, keys
+
+    def remember(self) -> None:
+        """Remember all values as clean."""
+        for seen, keys in self.keys:
+            if keys:
+                seen.add(keys)
+
+    def add(self, kind: PlaceKind, name: "str | int", text: str, *, is_name: bool = False) -> None:
+        """Add a value unless it is inert."""
+        if INERT_TEXT.fullmatch(text) is None or (is_name and text in NAMES_SEEN_AS_PATHS):
+            self.items.append((kind, name, text, is_name, Scope.ALL))
+
+
+def add_head(request: Request, basket: Basket) -> None:
+    """Add path, query, cookies and header fields."""
+    granted = basket.room(len(request.headers))
+    _add_fields(request.headers if granted == len(request.headers) else request.headers[:granted], basket)
+    seen, keys = basket.fresh(PlaceKind.PATH)
+    key = hash(request.target)
+    if key in seen:
+        return
+    keys.append(key)
+    text = decode_bytes(request.path)
+    basket.items.append((PlaceKind.PATH, "", text, False, Scope.ALL))
+    if _PLAIN_PATH.fullmatch(request.path) is None:
+        segments = text.split("/")
+        for segment in segments[: basket.room(len(segments))]:
+            if segment != text:
+                basket.add(PlaceKind.PATH, "", segment)
+    if request.query:
+        add_pairs(decode_bytes(request.query), PlaceKind.QUERY, basket)
+
+
+def _add_fields(headers: Sequence[Header], basket: Basket) -> None:
+    items = basket.items
+    seen, keys = basket.fresh(PlaceKind.HEADER)
+    young, old = seen.young, seen.old
+    for name, value in headers:
+        key = hash(value)
+        if key in young or key in old:
+            continue
+        if name == b"cookie":
+            _add_cookies(value, basket)
+        elif name == b"host" and _HOST.fullmatch(value):
+            pass
+        elif INERT.fullmatch(value) is None:
+            items.append((PlaceKind.HEADER, decode_bytes(name), decode_bytes(value), False, Scope.ALL))
+        keys.append(key)
+
+
+def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:
+    """Add the names and values of `name=value&...`, `+` read as a space; they are percent-decoded as views later."""
+    pairs = text.replace("+", " ").split("&")
+    granted = basket.room(len(pairs))
+    items = basket.items
+    seen, keys = basket.fresh(kind)
+    young, old = seen.young, seen.old
+    inert = INERT_TEXT.fullmatch
+    for pair in pairs if granted == len(pairs) else pairs[:granted]:
+        name, separator, value = pair.partition("=")
+        if separator and inert(name) is None:
+            key = hash(name)
+            if key not in young and key not in old:
+                items.append((kind, name, name, True, Scope.ALL))
+                keys.append(key)
+        if not separator:
+            value = name
+        if inert(value) is None:
+            key = hash(value)
+            if key not in young and key not in old:
+                if name == "query" and ("{" in value or "%7" in value):
+                    _add_if_graphql(value, basket)
+                items.append((kind, name, value, False, Scope.ALL))
+                keys.append(key)
+
+
+def add_graphql(document: str, basket: Basket) -> None:
+    """Add a GraphQL document as a whole, and the strings in it."""
+    kind = PlaceKind.GRAPHQL
+    basket.items.append((kind, "query", document, False, Scope.WHOLE))
+    strings = _GRAPHQL_STRING.findall(document) if '"' in document else ()
+    for block, plain in strings[: basket.room(len(strings))]:
+        basket.add(kind, "query", block or plain)
+
+
+def _add_if_graphql(value: str, basket: Basket) -> None:
+    from_url = value if "%" not in value else percent_decoded(value)
+    if GRAPHQL_DOCUMENT.match(from_url):
+        add_graphql(from_url, basket)
+
+
+def _add_cookies(value: bytes, basket: Basket) -> None:
+    pairs = value.split(b";")
+    seen, keys = basket.fresh(PlaceKind.COOKIE)
+    for pair in pairs[: basket.room(len(pairs))]:
+        name, separator, content = pair.strip().partition(b"=")
+        if not separator:
+            name, content = b"", name
+        for raw, is_name in ((name, True), (content, False)):
+            if INERT.fullmatch(raw) is None:
+                key = hash(raw)
+                if key not in seen:
+                    basket.items.append((PlaceKind.COOKIE, decode_bytes(name), decode_bytes(raw), is_name, Scope.ALL))
+                    keys.append(key)
