@@ -1,36 +1,23 @@
 """`seawall token`: make, list and revoke tokens of the admin API, with or without a running gateway."""
 
-import asyncio
 import getpass
 import json
-import os
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from seawall.admin.tokens import TokenRecord, create_token, list_tokens, revoke_token
+from seawall.cli.stores import Config, State, with_store
 from seawall.core.access import Role
 from seawall.core.clock import SystemClock
-from seawall.core.errors import ConfigurationError, NotFoundError
+from seawall.core.errors import NotFoundError
 from seawall.state.store import StateStore
 
 __all__ = ["register"]
 
-_T = TypeVar("_T")
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", metavar="FILE", help="Configuration file; otherwise $SEAWALL_CONFIG, then ./seawall.toml."
-    ),
-]
-State = Annotated[
-    str | None, typer.Option("--state", help="State store, in place of the configured one.", metavar="URL")
-]
+_INSTEAD = "POST /api/system/tokens"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +44,7 @@ def _create(
     state: State = None,
 ) -> None:
     now = SystemClock().wall()
-    record, token = _with_store(
+    record, token = with_store(
         config,
         state,
         lambda store: create_token(
@@ -68,6 +55,7 @@ def _create(
             created_by=f"{getpass.getuser()} on the command line",
             expires_at=None if expires_days is None else now + expires_days * 86_400.0,
         ),
+        _INSTEAD,
     )
     # The token alone goes to standard output, so that $(seawall token create ...) is the token.
     sys.stderr.write(f"made token {record.id} for {record.name!r} with the role {record.role.value}; keep it now:\n")
@@ -79,7 +67,7 @@ def _list(
     config: Config = None,
     state: State = None,
 ) -> None:
-    rows = [_row(record) for record in _with_store(config, state, list_tokens)]
+    rows = [_row(record) for record in with_store(config, state, list_tokens, _INSTEAD)]
     if as_json:
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
         return
@@ -109,32 +97,8 @@ def _revoke(
             raise NotFoundError(f"there is no token {token_id!r}", hint="'seawall token list' shows them")
         return record
 
-    record = _with_store(config, state, revoke)
+    record = with_store(config, state, revoke, _INSTEAD)
     sys.stderr.write(f"revoked token {record.id} of {record.name!r}\n")
-
-
-def _with_store(config: Path | None, state: str | None, work: Callable[[StateStore], Awaitable[_T]]) -> _T:
-    """Run work on the configured store."""
-    # Imported here: the configuration costs a quarter of a second of imports that `seawall --help` need not pay.
-    from seawall.config.loader import load  # noqa: PLC0415
-    from seawall.control.storage import open_configured_store, state_url  # noqa: PLC0415
-    from seawall.control.tree import Settings  # noqa: PLC0415
-
-    overrides = {} if state is None else {"state.url": state}
-    settings = load(Settings, file=config, environ=os.environ, overrides=overrides).settings.state
-    if state_url(settings).startswith("memory:"):
-        raise ConfigurationError(
-            "a memory:// store lives within one process, so its tokens cannot be reached from here",
-            hint="ask the running gateway: POST /api/system/tokens; or set state.url to a sqlite or redis URL",
-        )
-    return asyncio.run(_worked(open_configured_store(settings), work))
-
-
-async def _worked(store: StateStore, work: Callable[[StateStore], Awaitable[_T]]) -> _T:
-    try:
-        return await work(store)
-    finally:
-        await store.close()
 
 
 def _row(record: TokenRecord) -> dict[str, Any]:

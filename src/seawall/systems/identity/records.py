@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.core.errors import ConflictError, InvalidError, StateError
 from seawall.state.store import StateStore
-from seawall.systems.identity.apikeys import DIGEST_BYTES, digest_of
+from seawall.systems.identity.apikeys import DIGEST_BYTES, KEY_ID_PATTERN, digest_of
 from seawall.systems.identity.claims import MAX_NAME, is_name
 from seawall.systems.identity.model import ApiKeySnapshot
 
@@ -157,6 +157,8 @@ async def read_key(store: StateStore, key_id: str) -> KeyRecord | None:
 
 async def revoke_key(store: StateStore, key_id: str) -> KeyRecord | None:
     """Remove a key; return what it was, None when there is none of this id. An unreadable record goes, too."""
+    if not re.fullmatch(KEY_ID_PATTERN, key_id):
+        return None
     record = await read_key(store, key_id)
     return record if await store.delete(KEY_PREFIX + key_id) else None
 

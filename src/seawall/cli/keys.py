@@ -1,0 +1,126 @@
+"""`seawall keys`: make, list and revoke API keys of the service's clients, with or without a running gateway."""
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from seawall.cli.stores import Config, State, with_store
+from seawall.core.clock import SystemClock
+from seawall.core.errors import NotFoundError
+from seawall.state.store import StateStore
+from seawall.systems.identity.records import KeyRecord, create_key, list_keys, revoke_key
+from seawall.systems.identity.usage import KeyUsage, read_usage
+
+__all__ = ["register"]
+
+_INSTEAD = "POST /api/system/identity"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `keys` to the command line."""
+    keys = typer.Typer(
+        name="keys",
+        help="Make, list and revoke API keys of the service's clients.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    keys.command("create", help="Make a key and print it, this once, to standard output.")(_create)
+    keys.command("list", help="List the keys, without their secrets.")(_list)
+    keys.command("revoke", help="Revoke a key; every running gateway refuses it within 1 s.")(_revoke)
+    app.add_typer(keys)
+
+
+def _create(
+    name: Annotated[str, typer.Option("--name", help="What it is for; shown in lists.")],
+    user: Annotated[str, typer.Option("--user", help="User as whom its bearer counts.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", help="Tenant to which its bearer belongs.")] = "",
+    role: Annotated[str, typer.Option("--role", help="Role of its bearer, for limits and flags.")] = "",
+    expires_days: Annotated[
+        float | None, typer.Option("--expires-days", help="Days until it expires; never when not given.", min=0.0001)
+    ] = None,
+    config: Config = None,
+    state: State = None,
+) -> None:
+    now = SystemClock().wall()
+    record, key = with_store(
+        config,
+        state,
+        lambda store: create_key(
+            store,
+            name=name,
+            now=now,
+            created_by=f"{getpass.getuser()} on the command line",
+            user=user,
+            tenant=tenant,
+            role=role,
+            expires_at=None if expires_days is None else now + expires_days * 86_400.0,
+        ),
+        _INSTEAD,
+    )
+    # The key alone goes to standard output, so that $(seawall keys create ...) is the key.
+    sys.stderr.write(f"made API key {record.id} for {record.name!r}; keep it now:\n")
+    sys.stdout.write(f"{key}\n")
+
+
+def _list(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,  # noqa: FBT002 - a flag
+    config: Config = None,
+    state: State = None,
+) -> None:
+    async def read(store: StateStore) -> tuple[list[KeyRecord], dict[str, float]]:
+        return await list_keys(store), await read_usage(store)
+
+    records, used = with_store(config, state, read, _INSTEAD)
+    rows = [_row(record, used.get(record.id)) for record in records]
+    if as_json:
+        sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
+        return
+    if not rows:
+        sys.stderr.write("there are no API keys; make one with: seawall keys create --name NAME\n")
+        return
+    columns = ("id", "name", "user", "tenant", "role", "created_at", "expires_at", "last_used_at")
+    table = [[column.removesuffix("_at").replace("_", " ").upper() for column in columns]]
+    table += [[row[column] or "-" for column in columns] + (["(expired)"] if row["expired"] else []) for row in rows]
+    widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
+    for line in table:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
+        sys.stdout.write("  ".join(cells + line[len(columns) :]).rstrip() + "\n")
+
+
+def _revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `seawall keys list` shows it.", metavar="ID")],
+    config: Config = None,
+    state: State = None,
+) -> None:
+    async def revoke(store: StateStore) -> KeyRecord:
+        record = await revoke_key(store, key_id)
+        if record is None:
+            raise NotFoundError(f"there is no API key {key_id!r}", hint="'seawall keys list' shows them")
+        await KeyUsage(store).forget(key_id)
+        return record
+
+    record = with_store(config, state, revoke, _INSTEAD)
+    sys.stderr.write(f"revoked API key {record.id} of {record.name!r}\n")
+
+
+def _row(record: KeyRecord, used: float | None) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "user": record.user,
+        "tenant": record.tenant,
+        "role": record.role,
+        "created_at": _time(record.created_at),
+        "created_by": record.created_by,
+        "expires_at": None if record.expires_at is None else _time(record.expires_at),
+        "expired": record.expired(SystemClock().wall()),
+        "last_used_at": None if used is None else _time(used),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
