@@ -58,6 +58,7 @@ _BIN = re.compile(
     r"(?:^|/)(?:usr/|local/|opt/)*s?bin/$|system32[\\/]+$|^/+[?*\w]*[?*][?*\w/]*/$|^[./]*(?:usr/)?s?bin/$",
     re.IGNORECASE,
 )
+_LAST = re.compile(r"[\s=&?,/]")
 _LISTED = re.compile(r"^[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,}$")
 _PAIRS = re.compile(r"(?:^|[?&])[\w.\[\]-]+=[^&\s]*$")
 _GLUE = frozenset("=:-@_,(")
@@ -119,7 +120,7 @@ def _rate(text: str, command: Command, kind: str, fit: int) -> tuple[str, float]
     by = command.by
     if by in {"$(", "`", "<(", ">("}:
         return "command-substitution", _INSIDE[kind][fit]
-    if by[:1] in {";", "|", "&"} or (by in {"\n", "\r"} and len(before) <= LINE and "\n" not in before.strip()):
+    if by[:1] in {";", "|", "&"} or (by in {"\n", "\r"} and len(before) <= LINE and plain_words(before) < 3):
         return "command-chain", _BEHIND[kind][fit]
     if fit == 0 and kind in {"term", "sharp"} and text[command.end :].strip() in {"|", ";", "&"}:
         return "command-line", 0.75
@@ -172,7 +173,7 @@ def _listed(text: str, before: str, command: Command) -> float:
         return 0.3
     if command.by == "&" and _PAIRS.search(before[-120:]):
         return 0.35
-    first = before.strip().lower()
+    first = _LAST.split(before.strip().lower())[-1]
     return 0.45 if first in WORDS and first != "id" else 0.0
 
 

@@ -136,5 +136,5 @@ def quality(word: str, arguments: str) -> int:
     kind = KINDS[word]
     fits = _FITS[kind](arguments, word)
     if kind != "phrase" and is_sensitive(arguments[:80] if kind in {"file", "term"} else arguments):
-        return 3 if fits or not arguments[:1].isalpha() else 2
+        return 3 if fits or not arguments.lstrip()[:1].isalpha() else 2
     return 2 if fits else 1
