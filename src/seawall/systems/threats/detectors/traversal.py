@@ -138,9 +138,8 @@ def _wrappers(text: str) -> Iterator[Signal]:
             wanted = _WANTED.search(_normal(text[match.start() : match.start() + 300]))
             confidence = (0.9 if wanted else 0.75) if leading else 0.6
         else:
-            confidence = (
-                0.93 if kind == "data" or leading or _FILTER.search(text, match.end(), match.end() + 200) else 0.8
-            )
+            filtered = _FILTER.search(text, match.end(), match.end() + 200)
+            confidence = 0.93 if kind == "data" or leading or filtered else 0.8
         if prose:
             confidence = min(confidence, 0.5)
         yield Signal(
