@@ -77,6 +77,7 @@ class Runtime:
             via=settings.via,
             trust_request_id=settings.request_id_header_trusted,
         )
+        self.pipeline.trust(self.forwarding.trusted)
 
     def request_id(self, request: Request) -> str:
         """Return the id that a trusted proxy gave, where that is allowed and sound, else a new one."""

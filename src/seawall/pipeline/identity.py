@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from seawall.core.identity import TrustedProxies
 from seawall.pipeline.passage import Passage, Refusal, Rewrite, Verdict
 from seawall.pipeline.stage import Stage
 from seawall.systems.identity.engine import IdentityEngine
@@ -46,6 +47,10 @@ class IdentityStage(Stage):
         else:
             passage.request.identity = found
         return None
+
+    def trust(self, proxies: TrustedProxies) -> None:
+        """Believe these proxies when they say who calls."""
+        self._engine.trusted = proxies
 
     def rewrite(self, passage: Passage) -> Rewrite:
         """Return which credentials and claims stay here, and what the upstream is told of the caller."""

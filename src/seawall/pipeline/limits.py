@@ -13,10 +13,11 @@ from seawall.pipeline.stage import Stage
 from seawall.systems.ratelimit.answers import fields_of, refusal_of
 from seawall.systems.ratelimit.asking import Ask
 from seawall.systems.ratelimit.condition import Condition
-from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack, WindowAsk
+from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack
 from seawall.systems.ratelimit.engine import RateLimitEngine
 from seawall.systems.ratelimit.keys import LimitContext
 from seawall.systems.ratelimit.model import LimitResult, Mode, RateLimitSnapshot
+from seawall.systems.ratelimit.shared import undo
 
 __all__ = ["LimitStage"]
 
@@ -182,7 +183,7 @@ class LimitStage(Stage):
     def _answered(self, passage: Passage, ask: Ask, answers: tuple[CountAnswer, ...] | None) -> None:
         if passage.ask is not ask:  # it was decided without them
             if answers is not None:
-                self._give_back(_all_of(ask, answers))
+                self._give_back(undo(ask.asks, answers))
             return
         passage.ask = None
         self.resume(passage, lambda: self._settle(passage, ask, answers))
@@ -206,21 +207,6 @@ class LimitStage(Stage):
     def _give_back(self, returns: Sequence[GiveBack]) -> None:
         if returns and self._counts is not None:
             self._counts.give_back(returns)
-
-
-def _all_of(ask: Ask, answers: Sequence[CountAnswer]) -> list[GiveBack]:
-    """Return what gives back all that was taken for a request, leases included."""
-    pairs = list(zip(ask.asks, answers, strict=True))
-    granted = all(answer.allowed for one, answer in pairs if one.binding)
-    return [
-        GiveBack(one.key, tuple(_times(window, 1.0 + answer.lease) for window in one.windows), answer.at)
-        for one, answer in pairs
-        if answer.allowed and (granted or not one.binding)
-    ]
-
-
-def _times(window: WindowAsk, requests: float) -> WindowAsk:
-    return WindowAsk(window.algorithm, window.limit, window.window, window.burst, window.cost * requests)
 
 
 def _header_names(parts: set[str], conditions: Sequence[Condition]) -> dict[bytes, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from seawall.core.identity import TrustedProxies
 from seawall.core.request import Header
 from seawall.pipeline.failures import Failures
 from seawall.pipeline.passage import WAITING, Passage, Refusal, Rewrite, Verdict
@@ -47,6 +48,11 @@ class Pipeline:
         self.stages = tuple(stage for stage in self._all if stage.active)
         self.replaces = frozenset().union(*(stage.replaces for stage in self.stages))
         self.rewrites = any(stage.rewrites for stage in self.stages)
+
+    def trust(self, proxies: TrustedProxies) -> None:
+        """Tell the stages whose word on a request counts; called when settings change."""
+        for stage in self._all:
+            stage.trust(proxies)
 
     def enter(self, passage: Passage) -> Verdict:
         """Return None when the request may go on, its refusal, or WAITING when its owner is told later."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from seawall.core.identity import TrustedProxies
 from seawall.core.request import Header
 from seawall.pipeline.passage import Passage, Refusal, Rewrite, Verdict
 
@@ -52,6 +53,9 @@ class Stage:
     def fields(self, passage: Passage) -> Sequence[Header]:  # noqa: ARG002 - as above
         """Return the fields that this stage has for the response."""
         return ()
+
+    def trust(self, proxies: TrustedProxies) -> None:
+        """Take note of the proxies whose word on a request counts; called when settings change."""
 
     def sweep(self) -> None:
         """Do what is to be done every 100 ms."""

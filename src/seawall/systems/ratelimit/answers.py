@@ -83,6 +83,8 @@ def _reason(result: LimitResult) -> tuple[Problem, str]:
     """Return the problem's type, and what to say about it."""
     if result.reason is Reason.SHED:
         return Problem.REDUCED_CAPACITY, "The server is overloaded and serves more important requests first."
+    if result.reason is Reason.UNAVAILABLE:
+        return Problem.REDUCED_CAPACITY, "Whether there is room for this request cannot be told at the moment."
     if result.reason is Reason.BLOCKED:
         return Problem.ABNORMAL_USAGE, "Requests from here are refused for a while."
     if result.reason is Reason.CONCURRENCY:

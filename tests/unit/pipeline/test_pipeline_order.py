@@ -1,0 +1,228 @@
+"""The pipeline itself: order, waits, failures; with stages that are scripted by the test."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from seawall.core.request import Request
+from seawall.pipeline.failures import Failures
+from seawall.pipeline.passage import WAITING, Passage, Refusal, Rewrite, Verdict
+from seawall.pipeline.pipeline import NO_STAGES, Pipeline
+from seawall.pipeline.stage import Stage
+
+NO = Refusal(429, (), b"")
+LATER = Refusal(401, (), b"")
+
+
+class Asker:
+    def __init__(self) -> None:
+        self.told: list[Refusal | None] = []
+
+    def on_admitted(self, refusal: Refusal | None) -> None:
+        self.told.append(refusal)
+
+
+class Scripted(Stage):
+    name = "scripted"
+    fails_open = True
+
+    def __init__(self, say: Callable[[Passage], Verdict] = lambda _: None, *, active: bool = True) -> None:
+        super().__init__()
+        self.says = say
+        self.on = active
+        self.entered = 0
+        self.left = 0
+        self.refunded = 0
+
+    def refresh(self) -> None:
+        self.active = self.on
+
+    def enter(self, passage: Passage) -> Verdict:
+        self.entered += 1
+        return self.says(passage)
+
+    def leave(self, passage: Passage) -> None:
+        self.left += 1
+
+    def refund(self, passage: Passage) -> None:
+        self.refunded += 1
+
+    def fields(self, passage: Passage):
+        return ((b"x-" + self.name.encode(), b"1"),)
+
+
+class Closed(Scripted):
+    name = "closed"
+    fails_open = False
+
+
+def broken(_: Passage) -> Verdict:
+    raise ZeroDivisionError
+
+
+def wait(_: Passage) -> Verdict:
+    return WAITING
+
+
+def deny(passage: Passage) -> Verdict:
+    passage.denial = LATER
+    return None
+
+
+def pipeline(*stages: Stage) -> Pipeline:
+    return Pipeline(stages, lambda: 0.0)
+
+
+def passage(owner: Asker | None = None) -> Passage:
+    return Passage(Request("GET", b"/"), "default", owner or Asker())
+
+
+def test_stages_are_met_in_order_until_one_refuses():
+    first, second, third = Scripted(), Scripted(lambda _: NO), Scripted()
+    assert pipeline(first, second, third).enter(passage()) is NO
+    assert (first.entered, second.entered, third.entered) == (1, 1, 0)
+
+
+def test_a_stage_with_nothing_to_decide_is_not_met():
+    idle, other = Scripted(lambda _: NO, active=False), Scripted()
+    line = pipeline(idle, other)
+    assert line.enter(passage()) is None
+    idle.on = True
+    line.refresh()
+    assert line.enter(passage()) is NO
+    assert NO_STAGES.stages == ()
+
+
+@pytest.mark.parametrize(("later", "expected"), [(None, LATER), (NO, NO)])
+def test_a_denial_waits_for_the_stages_after_it(later, expected):
+    assert pipeline(Scripted(deny), Scripted(lambda _: later)).enter(passage()) is expected
+
+
+def test_after_a_wait_the_rest_is_met_and_the_owner_told_once():
+    owner = Asker()
+    waiting, after = Scripted(wait), Scripted(lambda _: NO)
+    line = pipeline(waiting, after)
+    request = passage(owner)
+    assert line.enter(request) is WAITING
+    assert (after.entered, owner.told) == (0, [])
+    line.resume(waiting, request, lambda: None)
+    assert (after.entered, owner.told) == (1, [NO])
+
+
+def test_a_second_stage_may_wait_too():
+    owner = Asker()
+    first, second, third = Scripted(wait), Scripted(wait), Scripted()
+    line = pipeline(first, second, third)
+    request = passage(owner)
+    line.enter(request)
+    line.resume(first, request, lambda: None)
+    assert (second.entered, third.entered, owner.told) == (1, 0, [])
+    line.resume(second, request, lambda: None)
+    assert (third.entered, owner.told) == (1, [None])
+
+
+def test_whoever_left_is_told_nothing_and_what_came_for_it_goes_back():
+    owner = Asker()
+    waiting, after = Scripted(wait), Scripted()
+    line = pipeline(waiting, after)
+    request = passage(owner)
+    line.enter(request)
+    line.leave(request)
+    line.resume(waiting, request, lambda: None)
+    assert (owner.told, after.entered, waiting.left) == ([], 0, 2)
+
+
+def test_a_defect_in_an_open_stage_lets_through_and_in_a_closed_one_does_not():
+    after = Scripted()
+    assert pipeline(Scripted(broken), after).enter(passage()) is None
+    assert after.entered == 1
+    refusal = pipeline(Closed(broken), after).enter(passage())
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, after.entered) == (503, 1)
+
+
+def test_a_defect_after_a_wait_is_no_different():
+    owner = Asker()
+    line = pipeline(open_one := Scripted(wait), closed := Closed(wait))
+    request = passage(owner)
+    line.enter(request)
+    line.resume(open_one, request, lambda: broken(request))
+    line.resume(closed, request, lambda: broken(request))
+    assert [told.status for told in owner.told if told is not None] == [503]
+    assert line.failures.counts == {"scripted": 1, "closed": 1}
+
+
+def test_a_defect_at_the_end_keeps_no_other_stage_from_its_work():
+    class BrokenEnd(Scripted):
+        def leave(self, passage: Passage) -> None:
+            raise ZeroDivisionError
+
+        refund = leave
+        fields = leave
+
+        def sweep(self) -> None:
+            raise ZeroDivisionError
+
+        def measure(self, lag: float) -> None:
+            raise ZeroDivisionError
+
+        close = sweep
+
+    good = Closed()
+    line = pipeline(BrokenEnd(), good)
+    request = passage()
+    line.refund(request)
+    assert line.response_fields(request) == b"x-closed: 1\r\n"
+    line.leave(request)
+    line.sweep()
+    line.measure()
+    line.close()
+    assert (good.left, good.refunded) == (1, 1)
+    assert line.failures.counts == {"scripted": 6}
+
+
+def test_rewrites_add_up_and_a_defect_in_one_refuses():
+    class Rewriting(Scripted):
+        def rewrite(self, passage: Passage) -> Rewrite | Refusal:
+            return Rewrite(frozenset({b"x-a"}), ((b"x-b", b"1"),))
+
+    class BrokenRewrite(Scripted):
+        def rewrite(self, passage: Passage) -> Rewrite | Refusal:
+            raise ZeroDivisionError
+
+    found = pipeline(Rewriting(), Scripted(), Rewriting()).rewrite(passage())
+    assert found == Rewrite(frozenset({b"x-a"}), ((b"x-b", b"1"), (b"x-b", b"1")))
+    assert isinstance(pipeline(Rewriting(), BrokenRewrite()).rewrite(passage()), Refusal)
+
+
+def test_the_worst_lag_since_the_last_measure_is_told():
+    told: list[float] = []
+
+    class Measured(Scripted):
+        def measure(self, lag: float) -> None:
+            told.append(lag)
+
+    line = pipeline(Measured())
+    for lag in (0.01, 0.2, 0.05):
+        line.on_lag(lag)
+    line.measure()
+    line.measure()
+    assert told == [0.2, 0.0]
+
+
+def test_failures_are_counted_each_and_logged_now_and_then(caplog):
+    now = 0.0
+    failures = Failures(lambda: now)
+
+    def fail() -> None:
+        try:
+            broken(passage())
+        except ZeroDivisionError:
+            failures.add("limits", "let through")
+
+    with caplog.at_level(logging.ERROR, "seawall.pipeline"):
+        for now in (100.0, 101.0, 104.9, 105.0, 109.0):  # noqa: B007 - the clock reads it
+            fail()
+    assert failures.counts == {"limits": 5}
+    assert [record.args for record in caplog.records] == [("limits", 1, "let through"), ("limits", 3, "let through")]
