@@ -11,18 +11,33 @@ from typing import Protocol
 import msgspec
 
 from seawall.control.framing import ChannelError, FrameReader, encode_frame
-from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.control.messages import (
+    PROTOCOL_VERSION,
+    AnswerFrame,
+    AskFrame,
+    Frame,
+    Hello,
+    ReportFrame,
+    SnapshotFrame,
+    Welcome,
+)
 from seawall.control.tasks import cancel_and_wait
 from seawall.core.errors import SeawallError
 from seawall.core.snapshot import Report
 
-__all__ = ["ChannelClient", "Collect"]
+__all__ = ["ChannelClient", "Collect", "OnAnswer"]
 
 _log = logging.getLogger("seawall.worker.channel")
 
 _READ_BYTES = 256 * 1024
+_MAX_ASKED = 4096
+"""Questions that may wait for their answers."""
 _FIRST_RETRY = 0.02
 _LAST_RETRY = 0.5
+
+
+OnAnswer = Callable[[bytes | None], None]
+"""Takes an encoded answer; None when the connection ended before it came."""
 
 
 class Collect(Protocol):
@@ -64,11 +79,33 @@ class ChannelClient:
         self._writer: asyncio.StreamWriter | None = None
         self._complained = ""
         self._greetings = 0
+        self._asked: dict[int, OnAnswer] = {}
+        self._last_asked = 0
 
     @property
     def connected(self) -> bool:
         """Return whether the control process is there and has greeted us."""
         return self._writer is not None
+
+    def ask(self, system: str, payload: bytes, on_answer: OnAnswer) -> bool:
+        """Ask the control process something.
+
+        Args:
+            system: who is asked.
+            payload: msgpack, of one value.
+            on_answer: called once from the event loop, never from within this call.
+
+        Returns:
+            False when nothing was asked, as there is no connection or too much is unanswered; `on_answer` is not
+            called then.
+        """
+        writer = self._writer
+        if writer is None or len(self._asked) >= _MAX_ASKED:
+            return False
+        self._last_asked += 1
+        self._asked[self._last_asked] = on_answer
+        writer.write(encode_frame(AskFrame(system, self._last_asked, msgspec.Raw(payload))))
+        return True
 
     async def start(self) -> None:
         """Begin to connect; does not wait until it succeeds."""
@@ -139,6 +176,7 @@ class ChannelClient:
                         self._take(frame)
         finally:
             self._writer = None
+            self._forget_asked()
             if reporter is not None:
                 broken = await cancel_and_wait(reporter)
             writer.transport.abort()
@@ -159,9 +197,20 @@ class ChannelClient:
         if self._greetings > 1:
             _log.info("connected to the control process (pid %d) again", frame.control_pid)
 
+    def _forget_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        for on_answer in asked.values():
+            on_answer(None)
+
     def _take(self, frame: Frame) -> None:
+        if isinstance(frame, AnswerFrame):
+            on_answer = self._asked.pop(frame.number, None)
+            if on_answer is None:
+                raise ChannelError(f"the control process answers the question {frame.number}, which nobody asked")
+            on_answer(bytes(frame.payload))
+            return
         if not isinstance(frame, SnapshotFrame):
-            raise ChannelError(f"the control process may send snapshots, not a {type(frame).__name__}")
+            raise ChannelError(f"the control process may send snapshots and answers, not a {type(frame).__name__}")
         try:
             self._on_snapshot(frame.system, bytes(frame.payload))
         except (msgspec.MsgspecError, SeawallError):

@@ -1,16 +1,20 @@
 """The channel without a socket, for a control plane and a worker on one event loop; the same bytes go through it."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 
 import msgspec
 
-from seawall.control.channel import Collect
+from seawall.control.channel import Collect, OnAnswer
 from seawall.control.channel_server import Feed
+from seawall.control.framing import ChannelError
 from seawall.control.tasks import cancel_and_wait
 
 __all__ = ["LocalChannel"]
+
+_log = logging.getLogger("seawall.worker.channel")
 
 
 class LocalChannel:
@@ -40,6 +44,18 @@ class LocalChannel:
         self._interval = report_interval
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Return whether it was started and not closed."""
+        return self._task is not None
+
+    def ask(self, system: str, payload: bytes, on_answer: OnAnswer) -> bool:
+        """Ask the control plane something; as `ChannelClient.ask`."""
+        if self._task is None:
+            return False
+        asyncio.get_running_loop().call_soon(self._answer, system, payload, on_answer)
+        return True
+
     async def start(self) -> None:
         """Deliver the newest snapshots now, then report at the interval."""
         self._feed.on_worker(self._worker)
@@ -59,6 +75,15 @@ class LocalChannel:
             self._task = None
             self._report(full=False)
             self._feed.on_worker_lost(self._worker)
+
+    def _answer(self, system: str, payload: bytes, on_answer: OnAnswer) -> None:
+        try:
+            answer = self._feed.on_ask(self._worker, system, payload)
+        except ChannelError as error:
+            _log.warning("a question to %s is refused: %s", system, error)
+            on_answer(None)
+        else:
+            on_answer(answer)
 
     async def _run(self) -> None:
         while True:

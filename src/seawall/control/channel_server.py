@@ -11,7 +11,17 @@ from typing import Protocol
 import msgspec
 
 from seawall.control.framing import ChannelError, FrameReader, encode_frame
-from seawall.control.messages import PROTOCOL_VERSION, Frame, Hello, ReportFrame, SnapshotFrame, Welcome
+from seawall.control.messages import (
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    AnswerFrame,
+    AskFrame,
+    Frame,
+    Hello,
+    ReportFrame,
+    SnapshotFrame,
+    Welcome,
+)
 from seawall.control.tasks import cancel_and_wait
 from seawall.core.system import WorkerId
 
@@ -35,6 +45,10 @@ class Feed(Protocol):
 
     def on_report(self, worker: WorkerId, system: str, raw: bytes) -> None:
         """Take one report; raise `ChannelError` when it is not one."""
+        ...
+
+    def on_ask(self, worker: WorkerId, system: str, raw: bytes) -> bytes:
+        """Answer a worker's question with msgpack of one value, at once; raise `ChannelError` when it is none."""
         ...
 
     def on_worker_lost(self, worker: WorkerId) -> None:
@@ -178,12 +192,22 @@ class _Connection:
         frames = early
         while True:
             for frame in frames:
-                if not isinstance(frame, ReportFrame):
-                    raise ChannelError(f"a worker may send reports, not a {type(frame).__name__}")
-                self._feed.on_report(worker, frame.system, bytes(frame.payload))
+                if isinstance(frame, AskFrame):
+                    self._answer(worker, frame)
+                elif isinstance(frame, ReportFrame):
+                    self._feed.on_report(worker, frame.system, bytes(frame.payload))
+                else:
+                    raise ChannelError(f"a worker may send reports and questions, not a {type(frame).__name__}")
             frames = await self._read()
             if not frames:
                 return
+
+    def _answer(self, worker: WorkerId, ask: AskFrame) -> None:
+        # Besides answers at most one snapshot is waiting, so more than this is a worker that asks and does not listen.
+        if self._writer.transport.get_write_buffer_size() > 2 * MAX_FRAME_BYTES:
+            raise ChannelError(f"{worker[0]} asks, but does not read the answers")
+        answer = self._feed.on_ask(worker, ask.system, bytes(ask.payload))
+        self._writer.write(encode_frame(AnswerFrame(ask.number, msgspec.Raw(answer))))
 
     async def _read(self) -> list[Frame]:
         """Return the next frames, at least one; none at the end of the stream."""

@@ -6,6 +6,8 @@ __all__ = [
     "GATEWAY",
     "MAX_FRAME_BYTES",
     "PROTOCOL_VERSION",
+    "AnswerFrame",
+    "AskFrame",
     "Frame",
     "Hello",
     "ReportFrame",
@@ -13,7 +15,7 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 GATEWAY = "gateway"
 """Name of the snapshot that is no system's: the `[gateway]` section as a plain msgpack map."""
@@ -48,4 +50,19 @@ class ReportFrame(msgspec.Struct, frozen=True, tag="report"):
     payload: msgspec.Raw
 
 
-Frame = Hello | Welcome | SnapshotFrame | ReportFrame
+class AskFrame(msgspec.Struct, frozen=True, tag="ask"):
+    """A worker's question to one system, in that system's own words; answered by the frame of the same number."""
+
+    system: str
+    number: int
+    payload: msgspec.Raw
+
+
+class AnswerFrame(msgspec.Struct, frozen=True, tag="answer"):
+    """The answer to the question of this number; nil when the system failed to give one."""
+
+    number: int
+    payload: msgspec.Raw
+
+
+Frame = Hello | Welcome | SnapshotFrame | ReportFrame | AskFrame | AnswerFrame

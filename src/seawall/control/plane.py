@@ -13,6 +13,7 @@ from seawall.adapters.jwks import fetch_keys
 from seawall.adapters.jwt import open_token_keys
 from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
+from seawall.control.counts import RATELIMIT
 from seawall.control.framing import ChannelError
 from seawall.control.instruments import RELOADS, REPORTS, SNAPSHOT_VERSION, STATE_UP, WORKERS
 from seawall.control.lastknown import LastKnownSnapshots
@@ -22,11 +23,12 @@ from seawall.control.tasks import cancel_and_wait
 from seawall.control.tree import Settings
 from seawall.control.workers import WorkerRoll, WorkerStatus
 from seawall.core.clock import Clock
-from seawall.core.errors import SeawallError, StateError, StateUnavailableError
+from seawall.core.errors import InvalidError, SeawallError, StateError, StateUnavailableError
 from seawall.core.instruments import Sample
 from seawall.core.snapshot import Snapshot
 from seawall.core.system import Controller, ControllerContext, System, WorkerId
 from seawall.state.store import StateStore
+from seawall.systems.ratelimit.embedded import EmbeddedCounts
 
 __all__ = ["ControlPlane", "PlaneHealth", "ReloadResult", "Resumable"]
 
@@ -35,6 +37,7 @@ _log = logging.getLogger("seawall.control")
 _MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES - 1024
 """A snapshot travels in a frame with its system's name."""
 _WATCH_INTERVAL = 0.5
+_NO_ANSWER = msgspec.msgpack.encode(None)
 _KEEP_INTERVAL = 1.0
 """Seconds between two writes of the last known snapshots."""
 
@@ -104,6 +107,8 @@ class ControlPlane:
         self._versions: dict[str, int] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._roll = WorkerRoll(clock, self._on_gone)
+        self.counts = EmbeddedCounts(clock.monotonic)
+        self._answering: dict[str, Callable[[bytes], bytes]] = {RATELIMIT: self.counts.answer}
         self._findings: dict[str, str] = {}
         self._reloads = {"ok": 0, "refused": 0}
         self._reports = dict.fromkeys(self._by_name, 0)
@@ -222,6 +227,24 @@ class ControlPlane:
             self._findings[part] = f"a report of {worker[0]} could not be taken: {error!r}"
         else:
             self._findings.pop(part, None)
+
+    def on_ask(self, worker: WorkerId, system: str, raw: bytes) -> bytes:
+        """Answer a worker's question to a system; raise `ChannelError` when it is none."""
+        answer = self._answering.get(system)
+        if answer is None:
+            raise ChannelError(f"{worker[0]} asks {system!r}, which answers no questions")
+        part = f"{system}.questions"
+        try:
+            answered = answer(raw)
+        except (msgspec.MsgspecError, InvalidError) as error:
+            raise ChannelError(f"a question of {worker[0]} to {system!r} is malformed: {error}") from error
+        except Exception as error:  # noqa: BLE001 - a defect in one system must not cut workers off from snapshots
+            if part not in self._findings:
+                _log.exception("a question of %s to %s cannot be answered", worker[0], system)
+            self._findings[part] = f"a question of {worker[0]} could not be answered: {error!r}"
+            return _NO_ANSWER
+        self._findings.pop(part, None)
+        return answered
 
     async def reload(self) -> ReloadResult:
         """Load the configuration again, provision it, then swap it in; the old one stays in force when that fails.
