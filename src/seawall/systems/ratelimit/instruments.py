@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from seawall.core.instruments import InstrumentRegistry, Sample
 from seawall.systems.ratelimit.model import RateLimitReport, RateLimitSnapshot, Reason
 
-__all__ = ["INSTRUMENTS", "samples_of"]
+__all__ = ["INSTRUMENTS", "gateway_samples", "samples_of"]
 
 _registry = InstrumentRegistry()
 
@@ -29,6 +29,15 @@ THREAT_FACTOR = _registry.gauge("rate_limit_threat_factor", "Factor that threats
 ADMISSION = _registry.gauge(
     "rate_limit_admission", "Share of requests let in under overload, by priority.", ("priority",)
 )
+COUNTS = _registry.counter(
+    "rate_limit_counts_total",
+    "Decisions under shared counts by who answered: they (`asked`), a lease, an earlier refusal, or nobody (`away`).",
+    ("answer",),
+)
+SUBJECTS = _registry.gauge(
+    "rate_limit_subjects", "Subjects and keys treated apart: `block`, `override`, `penalty`, `threat`.", ("kind",)
+)
+PROCESSES = _registry.gauge("rate_limit_processes", "Processes that share each limit, over all gateways on the store.")
 
 INSTRUMENTS = tuple(_registry)
 
@@ -55,3 +64,21 @@ def samples_of(
     yield Sample(THREAT_FACTOR, (), snapshot.threat)
     for tier, share in enumerate(snapshot.admission):
         yield Sample(ADMISSION, (str(tier),), share)
+
+
+def gateway_samples(
+    report: RateLimitReport, snapshot: RateLimitSnapshot, escalations: Mapping[str, int], processes: int
+) -> Iterator[Sample]:
+    """Yield every series of a gateway; `report` is the sum over its workers."""
+    yield from samples_of(report, snapshot, escalations)
+    for answer in ("asked", "leased", "remembered", "away"):
+        yield Sample(COUNTS, (answer,), getattr(report, answer))
+    numbers = {
+        "block": len(snapshot.blocks),
+        "override": len(snapshot.overrides),
+        "penalty": len(snapshot.penalties),
+        "threat": len(snapshot.threats),
+    }
+    for kind, number in numbers.items():
+        yield Sample(SUBJECTS, (kind,), number)
+    yield Sample(PROCESSES, (), processes)

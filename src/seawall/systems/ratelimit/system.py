@@ -1,5 +1,8 @@
 """The rate-limit system's descriptor."""
 
+from typing import Any
+
+from seawall.core.access import Access
 from seawall.core.system import EngineContext, System
 from seawall.systems.ratelimit.controller import RateLimitController
 from seawall.systems.ratelimit.engine import RateLimitEngine
@@ -14,6 +17,12 @@ def _engine(context: EngineContext) -> RateLimitEngine:
     return RateLimitEngine(context.clock.wall)
 
 
+def _routes(controller: RateLimitController, access: Access) -> Any:  # noqa: ANN401 - fastapi is imported only here
+    from seawall.systems.ratelimit.routes import routes  # noqa: PLC0415 - workers need no web framework
+
+    return routes(controller, access)
+
+
 RATELIMIT = System(
     name="ratelimit",
     settings=RateLimitSettings,
@@ -22,4 +31,5 @@ RATELIMIT = System(
     engine=_engine,
     controller=RateLimitController,
     instruments=INSTRUMENTS,
+    routes=_routes,
 )

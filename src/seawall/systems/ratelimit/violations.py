@@ -59,9 +59,9 @@ class Violations:
         self._conducts: KeyedStates[Conduct] = keyed_states(max_keys, _IDLE, self._counts)
         self._ends: list[tuple[float, str]] = []
 
-    def violate(self, key: str, rule: str, now: float) -> Escalation | None:
-        """Count one refused request; return the step that it led to, None where it led to none."""
-        conduct, step = self.ladder.violate(self._conducts.get(key) or CLEAN, now)
+    def violate(self, key: str, rule: str, now: float, *, weight: float = 1.0) -> Escalation | None:
+        """Count `weight` refused requests; return the step that they led to, None where they led to none."""
+        conduct, step = self.ladder.violate(self._conducts.get(key) or CLEAN, now, weight)
         self._conducts.put(key, conduct, now)
         if step is None:
             return None
