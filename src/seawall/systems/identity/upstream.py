@@ -19,8 +19,11 @@ _NOTHING: tuple[frozenset[bytes], tuple[Header, ...]] = (frozenset(), ())
 
 
 def is_bearer(value: bytes) -> bool:
-    """Return whether an Authorization field holds a bearer token; RFC 6750 section 2.1."""
-    return value[:7].lower() == b"bearer "
+    """Return whether an Authorization field is of the scheme of bearer tokens; RFC 6750 section 2.1.
+
+    Without a token, too: that is a failed attempt, and not a caller without credentials.
+    """
+    return value[:6].lower() == b"bearer" and value[6:7] in {b"", b" ", b"\t"}
 
 
 class UpstreamFields:
