@@ -45,8 +45,8 @@ def open_counts(
 ) -> BatchedCounts | None:
     """Return the shared counts that go with a state store; touches no network before `start`.
 
-    Call `await counts.start()` on the loop that uses them: it waits for the first try to connect only, a second at most,
-    and never raises for counts that are away. Then hand them to the limiter as `Counts`: `available`, `take`,
+    Call `await counts.start()` on the loop that uses them. It waits for the first try to connect, a second at most, and
+    never raises for counts that are away. Then hand them to the limiter as `Counts`: `available`, `take`,
     `give_back`; `reason` says why they are away. At the end `await counts.close()`.
 
     Args:
