@@ -10,7 +10,7 @@ from seawall.core.request import Header, Request
 from seawall.pipeline.loads import PoolLoads
 from seawall.pipeline.passage import WAITING, Passage, Refusal, Verdict
 from seawall.pipeline.stage import Stage
-from seawall.systems.ratelimit.answers import fields_of, refusal_of
+from seawall.systems.ratelimit.answers import encoded_fields, refusal_of
 from seawall.systems.ratelimit.asking import Ask
 from seawall.systems.ratelimit.condition import Condition
 from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack
@@ -26,6 +26,8 @@ _FAMILIES: Final = {
     "x-ratelimit": frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}),
 }
 
+
+_NO_HEADERS: Final[dict[str, str]] = {}
 
 Resume = Callable[[Passage, Callable[[], Verdict]], None]
 
@@ -124,9 +126,10 @@ class LimitStage(Stage):
             self._engine.refund(result, self._monotonic())
             self._return()
 
-    def fields(self, passage: Passage) -> Sequence[Header]:
+    def fields(self, passage: Passage) -> bytes:
         """Return the fields that tell the client its quota."""
-        return fields_of(passage.limit, self._families) if passage.limit is not None else ()
+        result = passage.limit
+        return b"" if result is None else encoded_fields(result, self._families)
 
     def sweep(self) -> None:
         """Give back leases that expired unused, and what refunds left behind."""
@@ -146,7 +149,7 @@ class LimitStage(Stage):
     def _context(self, passage: Passage) -> LimitContext:
         request = passage.request
         identity = request.identity
-        headers = self._pick(request.headers) if self._headers else {}
+        headers = self._pick(request.headers) if self._headers else _NO_HEADERS
         route = self._route_name(request) if self._routes else ""
         if identity is ANONYMOUS:
             return LimitContext(

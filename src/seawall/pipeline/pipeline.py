@@ -34,7 +34,9 @@ class Pipeline:
 
     def __init__(self, stages: Sequence[Stage], monotonic: Callable[[], float]) -> None:
         self._all = tuple(stages)
+        self._leaving = tuple(stage for stage in stages if type(stage).leave is not Stage.leave)
         self.stages: tuple[Stage, ...] = ()
+        self._telling: tuple[Stage, ...] = ()
         self.replaces: frozenset[bytes] = frozenset()
         self.rewrites = False
         self._lag = 0.0
@@ -46,6 +48,7 @@ class Pipeline:
         for stage in self._all:
             stage.refresh()
         self.stages = tuple(stage for stage in self._all if stage.active)
+        self._telling = tuple(stage for stage in self.stages if type(stage).fields is not Stage.fields)
         self.replaces = frozenset().union(*(stage.replaces for stage in self.stages))
         self.rewrites = any(stage.rewrites for stage in self.stages)
 
@@ -81,13 +84,19 @@ class Pipeline:
     def leave(self, passage: Passage) -> None:
         """Take note that the request has ended, however it did; once more does no harm."""
         passage.ended = True
-        for stage in self._all:  # one that has nothing to decide any more may have decided on this request
-            self._guarded(stage, stage.leave, passage)
+        for stage in self._leaving:  # one that has nothing to decide any more may have decided on this request
+            try:
+                stage.leave(passage)
+            except Exception:  # noqa: BLE001 - see `_failed`
+                self._failed(stage)
 
     def refund(self, passage: Passage) -> None:
         """Give back what the request cost, since it could not be served for want of an instance."""
         for stage in self._all:
-            self._guarded(stage, stage.refund, passage)
+            try:
+                stage.refund(passage)
+            except Exception:  # noqa: BLE001 - see `_failed`
+                self._failed(stage)
 
     def rewrite(self, passage: Passage) -> Rewrite | Refusal:
         """Return how the request's fields change on its way upstream.
@@ -112,14 +121,11 @@ class Pipeline:
     def response_fields(self, passage: Passage) -> bytes:
         """Return the stages' fields for the response, encoded; empty where there is nothing to tell."""
         encoded = b""
-        for stage in self.stages:
+        for stage in self._telling:
             try:
-                fields = stage.fields(passage)
+                encoded += stage.fields(passage)
             except Exception:  # noqa: BLE001 - see `_failed`
                 self._failed(stage)
-                continue
-            for field in fields:
-                encoded += b"%b: %b\r\n" % field
         return encoded
 
     def sweep(self) -> None:
@@ -163,12 +169,6 @@ class Pipeline:
                     passage.rest = stages[index + 1 :]
                 return verdict
         return passage.denial
-
-    def _guarded(self, stage: Stage, act: Callable[[Passage], None], passage: Passage) -> None:
-        try:
-            act(passage)
-        except Exception:  # noqa: BLE001 - see `_failed`
-            self._failed(stage)
 
     def _failed(self, stage: Stage) -> Refusal | None:
         """Count and log the exception being handled; return what the request is answered."""

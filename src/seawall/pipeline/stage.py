@@ -1,10 +1,8 @@
 """What a stage of the pipeline offers; a stage overrides what it needs."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from seawall.core.identity import TrustedProxies
-from seawall.core.request import Header
 from seawall.pipeline.passage import Passage, Refusal, Rewrite, Verdict
 
 __all__ = ["Stage"]
@@ -50,9 +48,9 @@ class Stage:
         """Return how the request's fields change on its way upstream."""
         return Rewrite()
 
-    def fields(self, passage: Passage) -> Sequence[Header]:  # noqa: ARG002 - as above
-        """Return the fields that this stage has for the response."""
-        return ()
+    def fields(self, passage: Passage) -> bytes:  # noqa: ARG002 - as above
+        """Return the fields that this stage has for the response, encoded, each with its end of line."""
+        return b""
 
     def trust(self, proxies: TrustedProxies) -> None:
         """Take note of the proxies whose word on a request counts; called when settings change."""

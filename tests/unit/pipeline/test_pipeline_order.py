@@ -49,7 +49,7 @@ class Scripted(Stage):
         self.refunded += 1
 
     def fields(self, passage: Passage):
-        return ((b"x-" + self.name.encode(), b"1"),)
+        return b"x-%b: 1\r\n" % self.name.encode()
 
 
 class Closed(Scripted):

@@ -9,8 +9,9 @@ import msgspec
 from seawall.systems.ratelimit.headers import Field, Problem, retry_after, x_fields
 from seawall.systems.ratelimit.model import LimitResult, Reason
 
-__all__ = ["fields_of", "refusal_of"]
+__all__ = ["encoded_fields", "fields_of", "refusal_of"]
 
+_USUAL = ("ratelimit",)
 _CODES = {kind: kind.value.rpartition("#")[2] for kind in Problem}
 
 
@@ -34,6 +35,16 @@ def fields_of(result: LimitResult, families: Sequence[str]) -> list[Field]:
     if "x-ratelimit" in families and result.rule and result.limit < math.inf and result.decisions:
         fields.extend(x_fields(result.limit, result.remaining, result.reset_after))
     return fields
+
+
+def encoded_fields(result: LimitResult, families: tuple[str, ...]) -> bytes:
+    """Return what `fields_of` returns as it is sent, each field with its end of line; the usual case is quick."""
+    decisions = result.decisions
+    if len(decisions) == 1 and families == _USUAL:
+        rule, _, _, limits, verdicts = decisions[0]
+        if len(verdicts) == 1:
+            return rule.writer.lines(limits, verdicts[0][2], verdicts[0][3]) if rule.enforced else b""
+    return b"".join([b"%b: %b\r\n" % field for field in fields_of(result, families)])
 
 
 def refusal_of(result: LimitResult, families: Sequence[str], *, request_id: str = "") -> tuple[int, list[Field], bytes]:
