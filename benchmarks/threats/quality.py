@@ -7,6 +7,7 @@ to a file, one JSON object a line.
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--backend", default="", help="hyperscan, re2 or re")
     parser.add_argument("--json", action="store_true", help="end with a JSON object of the figures")
     options = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
     if not options.data.is_dir():
         print(f"{options.data} is not there; name the folder with --data")
         return 2

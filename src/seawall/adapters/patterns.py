@@ -32,6 +32,7 @@ raise SystemExit(0 if 7 in found else 1)
 """
 _PROBE_SECONDS = 20.0
 _FORMAT = b"1"
+_KEPT = 8
 
 Groups = Sequence[Sequence[str]]
 
@@ -140,7 +141,8 @@ def compile_patterns(groups: Groups, *, backend: str = "", cache: Path | None = 
             return Re2Matcher(groups) if name == "re2" else ReMatcher(groups)
         except Exception as error:  # noqa: BLE001 - each library has its own errors for what it does not take
             refusals.append(f"{name}: {type(error).__name__}: {error}")
-            _log.info("patterns are not matched by %s: %s", name, error)
+            missing = isinstance(error, ImportError)
+            _log.log(logging.INFO if missing else logging.WARNING, "patterns are not matched by %s: %s", name, error)
     raise ConfigurationError(
         "no library can match the patterns of threat detection: " + "; ".join(refusals),
         hint="install the extra: pip install 'seawall[threats]'",
@@ -195,11 +197,22 @@ def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -
         database.compile(expressions=patterns, ids=numbers, flags=flags)
     except hyperscan.HyperscanError:
         for at, pattern in enumerate(patterns):
-            try:
-                hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=[pattern], ids=[0], flags=[usual])
-            except hyperscan.HyperscanError:
+            if not _compiles(pattern, usual, hyperscan):
                 flags[at] = usual | hyperscan.HS_FLAG_PREFILTER
+                if not _compiles(pattern, flags[at], hyperscan):
+                    raise ConfigurationError(
+                        f"Hyperscan refuses the pattern {pattern.decode()!r}",
+                        hint="triggers are in ASCII, without look-around and back-references",
+                    ) from None
         database.compile(expressions=patterns, ids=numbers, flags=flags)
+
+
+def _compiles(pattern: bytes, flags: int, hyperscan: Any) -> bool:  # noqa: ANN401 - without types
+    try:
+        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=[pattern], ids=[0], flags=[flags])
+    except hyperscan.HyperscanError:
+        return False
+    return True
 
 
 def _is_cached(groups: Groups, cache: Path | None) -> bool:
@@ -250,5 +263,8 @@ def _write(path: Path, packed: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(packed)
         os.replace(file.name, path)  # noqa: PTH105 - the name is text
+        kept = sorted(path.parent.glob("patterns-*.hs"), key=lambda one: one.stat().st_mtime, reverse=True)
+        for old in kept[_KEPT:]:
+            old.unlink(missing_ok=True)
     except OSError as error:
         _log.info("compiled patterns could not be kept: %s", error)

@@ -200,6 +200,7 @@ def _looks_at(detector: Detector, kind: PlaceKind, scope: Scope) -> bool:
     return scope is Scope.ALL or detector.category in _FILE_CLASSES
 
 
-def _rank(finding: Finding) -> tuple[float, float, str, str, str, bool, str]:
+def _rank(finding: Finding) -> tuple[object, ...]:
     place = finding.place
-    return -finding.severity, -finding.confidence, finding.rule, place.kind, place.name, place.is_name, finding.span
+    where = (place.kind, place.name, place.is_name)
+    return -finding.severity, -finding.confidence, finding.rule, where, finding.span, finding.chain

@@ -94,7 +94,7 @@ def _decompressed(body: bytes, encoding: bytes, basket: Basket) -> bytes:
     """Return at most one byte more than the cap, so that a small body that grows without end costs no more."""
     bound = basket.caps.bytes + 1
     if encoding in {b"gzip", b"x-gzip"}:
-        bits = (16 + zlib.MAX_WBITS,)
+        bits: tuple[int, ...] = (16 + zlib.MAX_WBITS,)
     elif encoding == b"deflate":
         bits = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # RFC 9110 section 8.4.1.2 notes that some send it without the wrapper
     else:

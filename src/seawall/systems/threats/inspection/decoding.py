@@ -14,7 +14,7 @@ View = tuple[str, tuple[str, ...]]
 MAX_ROUNDS = 3
 """Percent, HTML and escape decoding are repeated until nothing changes, at most this often."""
 
-_SPECIAL = re.compile(r"[%&\\\x00]|/\*|[^\x00-\x7f]")
+_SPECIAL = re.compile(r"[%&\\\x00+]|/\*|[^\x00-\x7f]")
 _HEX = {(a + b).encode(): bytes([int(a + b, 16)]) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
 _PERCENT_U = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 _OVERLONG = re.compile(
@@ -26,11 +26,13 @@ _OVERLONG_BITS = {0xC0: 0x1F, 0xC1: 0x1F, 0xE0: 0x0F, 0xF0: 0x07, 0xF8: 0x03, 0x
 # Bounded digits: an unbounded run would go to int(), which is quadratic and refuses what is longer than 4300.
 _ENTITY = re.compile(r"&(?:#0{0,16}([0-9]{1,7})|#x0{0,16}([0-9a-f]{1,6})|([a-z][a-z0-9]{1,30}));?", re.IGNORECASE)
 _ESCAPE = re.compile(
-    r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|u\{0{0,8}([0-9a-f]{1,6})\}|U([0-9a-f]{8})|0{2,4}([2-7][0-9a-f])\s?|([0-7]{2,3}))",
+    r"\\(?:(?-i:U)00([0-9a-f]{6})|x([0-9a-f]{2})|u([0-9a-f]{4})|u\{0{0,8}([0-9a-f]{1,6})\}"
+    r"|0{2,4}([2-7][0-9a-f])\s?|([0-7]{2,3}))",
     re.IGNORECASE,
 )
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{12,}|[A-Za-z0-9_-]{12,})={0,2}")
 _DATA_URL = re.compile(r";base64,([A-Za-z0-9+/_-]{8,}={0,2})")
+_PLUS = re.compile(r"[^\W\d]\+[^\s+]|[^\s+]\+[^\W\d]")
 _MYSQL_VERSION = re.compile(r"!\d{0,6}")
 # What renders as nothing, and so splits a word for the filter alone.
 _INVISIBLE = re.compile("[\x00\xad\u200b-\u200f\u2060\ufeff]")
@@ -47,8 +49,9 @@ def views(text: str, chain: tuple[str, ...] = ()) -> list[View]:
     """Return the value and every other form that decoding leads to, each once.
 
     Percent (also `%uXXXX`), HTML entities and escapes of JavaScript, CSS and Unicode are decoded in turn until nothing
-    changes, at most `MAX_ROUNDS` times; what results is also shown without invisible characters, in NFKC, without C
-    comments, and decoded from base64 where that gives text. Overlong UTF-8 is read as what it stands for.
+    changes, at most `MAX_ROUNDS` times; what results is also shown without invisible characters, in NFKC, with `+` for
+    spaces, without C comments, and decoded from base64 where that gives text. Overlong UTF-8 is read as
+    what it stands for.
 
     Returns at most 30 views, of which none is longer than four times the text. Linear; never raises.
     """
@@ -80,7 +83,7 @@ def _unwrapped(text: str, chain: tuple[str, ...], found: list[View]) -> View:
         if changed != text and changed not in known:
             known.add(changed)
             found.append((changed, (*chain, name)))
-            if name != "comments":  # a value without its comments is a side view: its comments may be text
+            if name not in _SIDE_VIEWS:
                 text, chain = changed, (*chain, name)
     return text, chain
 
@@ -192,6 +195,11 @@ def _without_invisible(text: str) -> str:
     return _INVISIBLE.sub("", text)
 
 
+def _without_pluses(text: str) -> str:
+    """Read `+` as a space in a text that has no spaces but pluses between words: it may be a form encoded twice."""
+    return text if " " in text or _PLUS.search(text) is None else text.replace("+", " ")
+
+
 def _nfkc(text: str) -> str:
     # A few code points stand for 18 characters; no attack needs the room that a text of them takes.
     if text.isascii():
@@ -228,5 +236,11 @@ def _from_escape(match: re.Match[str]) -> str:
 
 
 _BASE64_MIN = 12
+_SIDE_VIEWS = frozenset({"plus", "comments"})  # both what they change and what they leave may be meant
 _STEPS = (("percent", "%", percent_decoded), ("html", "&", _html), ("escape", "\\", _escapes))
-_LAST_STEPS = (("invisible", _without_invisible), ("nfkc", _nfkc), ("comments", _without_comments))
+_LAST_STEPS = (
+    ("invisible", _without_invisible),
+    ("nfkc", _nfkc),
+    ("plus", _without_pluses),
+    ("comments", _without_comments),
+)

@@ -15,6 +15,8 @@ _STRUCTURE = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(\s*+:)?|\\?\Z)|([\[\]
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]{1,64})\s*+=\s*+(?:"([^"]*)"?|'([^']*)'?|([^\s>"']++))""")
 _TAG_NAME = re.compile(r"[^\s/>]{1,128}")
 _MAX_PATH = 128
+_MAX_ATTRIBUTES = 2048
+_MAX_EXTENDED = 64
 
 
 def add_json(text: str, basket: Basket) -> None:
@@ -92,7 +94,7 @@ def add_xml(text: str, basket: Basket) -> None:
     items = basket.items
     items.append((PlaceKind.XML, "", text, False, Scope.WHOLE))
     kind = PlaceKind.XML
-    at, depth, name = 0, 0, ""
+    at, depth, extended, name = 0, 0, 0, ""
     for _ in range(basket.room(text.count("<"))):
         start = text.find("<", at)
         if start < 0:
@@ -119,6 +121,10 @@ def add_xml(text: str, basket: Basket) -> None:
         if depth > basket.caps.depth:
             basket.partial = basket.partial or "depth"
         if "=" in tag:
+            if extended < _MAX_EXTENDED and (tag.count('"') | tag.count("'")) & 1:
+                # `>` may stand in an attribute. What follows it is read as text as well, so nothing hides behind it.
+                tag = text[start + 1 : at + _MAX_ATTRIBUTES]
+                extended += 1
             for attribute, double, single, bare in _ATTRIBUTE.findall(tag):
                 basket.add(kind, f"{name}@{attribute}", double or single or bare)
     _add_text(text[at:], name, basket)

@@ -78,5 +78,6 @@ def level_of(points: float, thresholds: Thresholds, paranoia: int) -> Level:
     return Level.LOW if points >= thresholds.low * factor else Level.NONE
 
 
-def _weight(finding: Finding) -> tuple[float, str]:
-    return finding.severity * finding.confidence**2, finding.rule
+def _weight(finding: Finding) -> tuple[float, str, int]:
+    # All that tells findings apart for the score, so that their order does not matter.
+    return finding.severity * finding.confidence**2, finding.rule, len(finding.chain)

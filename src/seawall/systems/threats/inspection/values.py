@@ -120,7 +120,7 @@ def _add_fields(headers: Sequence[Header], basket: Basket) -> None:
             _add_cookies(value, basket)
         elif name == b"host" and _HOST.fullmatch(value):
             pass
-        elif INERT.fullmatch(value) is None:
+        elif name == b"user-agent" or INERT.fullmatch(value) is None:  # a scanner's name may be one plain word
             items.append((PlaceKind.HEADER, decode_bytes(name), decode_bytes(value), False, Scope.ALL))
         keys.append(key)
 

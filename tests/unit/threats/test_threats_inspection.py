@@ -1,0 +1,321 @@
+"""Inspection of a whole request: which values are found where, what caps do, and what policy makes of a score."""
+
+import gzip
+import json
+import re
+import zlib
+
+import pytest
+
+from seawall.adapters.patterns import compile_patterns
+from seawall.core.errors import ConfigurationError
+from seawall.core.request import Request
+from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.engine import ThreatEngine
+from seawall.systems.threats.inspection.policy import Caps, Exclusion, OverCap, Policy
+from seawall.systems.threats.model import Action, Level, Mode, Place, PlaceKind, Severity, ThreatClass
+
+MARK = "<evil>"
+K = PlaceKind
+
+
+def marker(rule="mark-evil", word=MARK, confidence=0.95, severity=Severity.CRITICAL, **fields):
+    """A detector that finds a word."""
+
+    def scan(text, kind):
+        at = text.lower().find(word)
+        return [Signal(rule, severity, confidence, at, at + len(word))] if at >= 0 else []
+
+    given = {
+        "name": rule.partition("-")[0],
+        "category": ThreatClass.XSS,
+        "owasp": "A03:2021",
+        "triggers": (re.escape(word),),
+        "scan": scan,
+    }
+    return Detector(**{**given, **fields})
+
+
+def engine(policy=None, detectors=None):
+    return ThreatEngine(
+        policy or Policy(), lambda groups: compile_patterns(groups, backend="re"), detectors or (marker(),)
+    )
+
+
+def request(target="/", headers=(), method="POST"):
+    return Request(method, target.encode(), [(name, value.encode()) for name, value in headers])
+
+
+def places(verdict):
+    return [(finding.place.kind, finding.place.name, finding.place.is_name) for finding in verdict.findings]
+
+
+def found(target="/", headers=(), body=b"", **fields):
+    return places(engine(**fields).inspect(request(target, headers), body))
+
+
+JSON = ((b"content-type", "application/json"),)
+FORM = ((b"content-type", "application/x-www-form-urlencoded"),)
+XML = ((b"content-type", "text/xml; charset=utf-8"),)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "body", "place"),
+    [
+        ("/a/<evil>/b", (), b"", [(K.PATH, "", False)]),
+        ("/a/%3Cevil%3E", (), b"", [(K.PATH, "", False)]),
+        ("/?a=1&b=x<evil>", (), b"", [(K.QUERY, "b", False)]),
+        ("/?a=1&b=%253Cevil%253E", (), b"", [(K.QUERY, "b", False)]),
+        ("/?<evil>=1", (), b"", [(K.QUERY, "<evil>", True)]),
+        ("/?<evil>", (), b"", [(K.QUERY, "<evil>", False)]),
+        ("/", ((b"cookie", "a=1; b=<evil>"),), b"", [(K.COOKIE, "b", False)]),
+        ("/", ((b"cookie", "<evil>=1"),), b"", [(K.COOKIE, "<evil>", True)]),
+        ("/", ((b"x-anything", "<evil>"),), b"", [(K.HEADER, "x-anything", False)]),
+        ("/", ((b"host", "<evil>"),), b"", [(K.HEADER, "host", False)]),
+        ("/", FORM, b"a=1&b=%3Cevil%3E", [(K.FORM, "b", False)]),
+        ("/", (), b"a=1&b=%3Cevil%3E", [(K.FORM, "b", False)]),
+        ("/", JSON, b'{"a": {"b": [1, "x", "<evil>"]}}', [(K.JSON, "a.b[2]", False)]),
+        ("/", JSON, b'[{"a": "x"}, {"a": "\\u003cevil>"}]', [(K.JSON, "[1].a", False)]),
+        ("/", JSON, b'{"x": {"<evil>": 1}}', [(K.JSON, "x.<evil>", True)]),
+        ("/", JSON, b'{"a": "<evil>", "a": "x"}', [(K.JSON, "a", False)]),
+        ("/", (), b' {"a": "<evil>"}', [(K.JSON, "a", False)]),
+        ("/", JSON, b'"<evil>"', [(K.JSON, "", False)]),
+        ("/", JSON, b"{'a': '<evil>'}", [(K.BODY, "", False)]),
+        ("/", JSON, b'{"a": "<evil>', [(K.BODY, "", False), (K.JSON, "a", False)]),
+        ("/", FORM, b'{"a": "<evil>"}', [(K.JSON, "a", False)]),
+        ("/", XML, b"<a><b>x &lt;evil&gt;</b></a>", [(K.XML, "b", False)]),
+        ("/", XML, b"<a><b c='&lt;evil>'/></a>", [(K.XML, "b@c", False)]),
+        ("/", XML, b"<a><![CDATA[<evil>]]></a>", [(K.XML, "a", False)]),
+        ("/", ((b"content-type", "text/plain"),), b"this is <evil>", [(K.BODY, "", False)]),
+        ("/", (), b"this is <evil>", [(K.BODY, "", False)]),
+        ("/", ((b"content-type", "application/json; charset=utf-16"),), '{"a": "<evil>"}'.encode("utf-16"),
+         [(K.JSON, "a", False)]),
+        ("/", ((b"content-type", "application/json; charset=cp037"),), '{"a": "<evil>"}'.encode("cp037"),
+         [(K.JSON, "a", False)]),
+    ],
+)  # fmt: skip
+def test_a_value_is_found_where_it_is(target, headers, body, place):
+    assert found(target, headers, body) == place
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "video/mp4"])
+def test_binary_bodies_are_not_read(content_type):
+    assert found("/", ((b"content-type", content_type),), b"\x89PNG\x00\x00<evil>") == []
+
+
+def multipart(*parts):
+    body = b"".join(b"--bb\r\n" + head + b"\r\n\r\n" + content + b"\r\n" for head, content in parts) + b"--bb--\r\n"
+    return ((b"content-type", 'multipart/form-data; boundary="bb"'),), body
+
+
+FIELD = b'Content-Disposition: form-data; name="a"'
+FILE = b'Content-Disposition: form-data; name="f"; filename="x.txt"\r\nContent-Type: text/plain'
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ((FIELD, MARK.encode()), [(K.MULTIPART, "a", False)]),
+        ((b'Content-Disposition: form-data; name="<evil>"', b"x"), [(K.MULTIPART, "<evil>", True)]),
+        ((FILE.replace(b"x.txt", b"<evil>"), b"x"), [(K.FILENAME, "f", False)]),
+        ((FILE, MARK.encode()), []),
+    ],
+)
+def test_parts_of_multipart_are_values(part, place):
+    headers, body = multipart((FIELD, b"first"), part)
+    assert found("/", headers, body) == place
+
+
+def test_the_text_of_a_file_is_shown_to_those_who_care_for_files():
+    headers, body = multipart((FILE, MARK.encode()))
+    detector = marker(category=ThreatClass.WEB_SHELL)
+    assert found("/", headers, body, detectors=(detector,)) == [(K.MULTIPART, "f", False)]
+    small = Policy(caps=Caps(part_bytes=3))
+    assert found("/", headers, body, detectors=(detector,), policy=small) == []
+
+
+def test_a_multipart_body_without_its_boundary_is_read_as_text():
+    assert found("/", ((b"content-type", "multipart/form-data"),), b"hello <evil>") == [(K.BODY, "", False)]
+
+
+GRAPHQL = '{ user(name: "<evil>") { id } }'
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "body"),
+    [
+        ("/graphql", JSON, json.dumps({"query": GRAPHQL}).encode()),
+        ("/graphql", ((b"content-type", "application/graphql"),), GRAPHQL.encode()),
+    ],
+)
+def test_strings_in_graphql_are_values(target, headers, body):
+    assert found(target, headers, body) == [(K.GRAPHQL, "query", False)]
+
+
+def test_a_document_is_shown_as_a_whole_to_detectors_that_name_its_kind():
+    whole = marker("doc-word", "user(", kinds=frozenset({K.GRAPHQL}))
+    other = marker("other-word", "user(")
+    verdict = engine(detectors=(whole, other)).inspect(
+        request("/graphql", JSON), json.dumps({"query": GRAPHQL}).encode()
+    )
+    assert [finding.rule for finding in verdict.findings] == ["doc-word"]
+
+
+def test_graphql_variables_are_json():
+    body = json.dumps({"query": "query Q($n: String) { a(n: $n) }", "variables": {"n": MARK}}).encode()
+    assert found("/graphql", JSON, body) == [(K.JSON, "variables.n", False)]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "GZIP"])
+def test_compressed_bodies_are_read(encoding):
+    packed = zlib.compress(b"a=<evil>") if encoding == "deflate" else gzip.compress(b"a=<evil>")
+    assert found("/", (*FORM, (b"content-encoding", encoding)), packed) == [(K.FORM, "a", False)]
+
+
+@pytest.mark.parametrize(("encoding", "body"), [("br", b"whatever"), ("gzip", b"no gzip"), ("deflate", b"\xff\xff")])
+def test_what_cannot_be_decompressed_is_said(encoding, body):
+    verdict = engine().inspect(request("/", (*FORM, (b"content-encoding", encoding))), body)
+    assert verdict.partial == "encoding"
+
+
+def test_a_body_that_grows_without_end_is_cut():
+    packed = gzip.compress(b"a" * 10_000_000)
+    verdict = engine(Policy(caps=Caps(bytes=5000))).inspect(
+        request("/", (*FORM, (b"content-encoding", "gzip"))), packed
+    )
+    assert verdict.partial == "bytes"
+
+
+LONG = json.dumps({"a": MARK, "b": ["x y"] * 200, "c": [[[[[["z z"]]]]]]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("caps", "why"), [(Caps(bytes=1024), "bytes"), (Caps(values=20), "values"), (Caps(depth=3), "depth")]
+)
+def test_over_a_cap_policy_decides_and_the_verdict_says_so(caps, why):
+    asked = request("/", JSON)
+    prefix = engine(Policy(caps=caps)).inspect(asked, LONG)
+    assert (prefix.partial, prefix.action) == (why, Action.BLOCK)
+    rejected = engine(Policy(caps=caps, over_cap=OverCap.REJECT)).inspect(asked, LONG.replace(b"evil", b"good"))
+    assert (rejected.partial, rejected.action) == (why, Action.BLOCK)
+    passed = engine(Policy(caps=caps, over_cap=OverCap.PASS)).inspect(asked, LONG)
+    assert (passed.partial, passed.action, passed.findings) == (why, Action.ALLOW, ())
+
+
+def test_over_a_cap_a_head_is_still_judged_when_the_body_is_left_out():
+    policy = Policy(caps=Caps(bytes=1024), over_cap=OverCap.PASS)
+    verdict = engine(policy).inspect(request("/?a=<evil>", JSON), LONG)
+    assert (verdict.partial, verdict.action) == ("bytes", Action.BLOCK)
+
+
+def test_under_the_caps_a_verdict_is_whole():
+    assert engine().inspect(request("/", JSON), LONG).partial == ""
+
+
+def test_a_finding_tells_span_and_chain():
+    (finding,) = engine().inspect(request("/?a=xx%253Cevil%253Eyy")).findings
+    assert (finding.span, finding.chain) == ("<evil>", ("percent", "percent"))
+    assert finding.owasp == "A03:2021"
+
+
+def test_a_value_that_was_clean_is_not_asked_about_again_and_one_that_was_not_is():
+    asked = []
+
+    def scan(text, kind):
+        asked.append(text)
+        return [Signal("evil-x", Severity.HIGH, 0.9, 0, 1)] if "evil" in text else []
+
+    inspecting = engine(detectors=(marker(scan=scan, triggers=("some",)),))
+    for _ in range(3):
+        inspecting.inspect(request("/", ((b"x-a", "some value"),)))
+        assert inspecting.inspect(request("/", ((b"x-a", "some evil"),))).findings
+    assert asked == ["some value", "some evil", "some evil", "some evil"]
+
+
+def test_one_clean_value_beside_an_attack_says_nothing_about_the_attack():
+    inspecting = engine()
+    target = "/?a=plain+words&b=<evil>"
+    assert inspecting.inspect(request(target)) == inspecting.inspect(request(target))
+    assert inspecting.inspect(request(target)).findings
+
+
+def test_a_detector_is_asked_about_its_kinds_only():
+    assert found("/?a=<evil>", detectors=(marker(kinds=frozenset({K.FORM})),)) == []
+    assert found("/?a=<evil>", detectors=(marker(kinds=frozenset({K.QUERY})),)) != []
+
+
+def test_doubt_below_a_third_is_no_finding():
+    assert found("/?a=<evil>", detectors=(marker(confidence=0.29),)) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "action", "findings"),
+    [
+        ((), Action.BLOCK, 1),
+        ((("mark-evil", Mode.LOG),), Action.ALLOW, 1),
+        ((("mark-*", Mode.OFF),), Action.ALLOW, 0),
+        ((("xss", Mode.OFF),), Action.ALLOW, 0),
+        ((("other", Mode.OFF),), Action.BLOCK, 1),
+        ((("mark-evil", Mode.BLOCK), ("xss", Mode.OFF)), Action.BLOCK, 1),
+    ],
+)
+def test_modes_of_rules(rules, action, findings):
+    verdict = engine(Policy(rules=rules)).inspect(request("/?a=<evil>"))
+    assert (verdict.action, len(verdict.findings)) == (action, findings)
+
+
+def test_log_tells_the_level_and_allows():
+    blocked = engine().inspect(request("/?a=<evil>"))
+    logged = engine(Policy(mode=Mode.LOG)).inspect(request("/?a=<evil>"))
+    assert blocked.action is Action.BLOCK
+    assert (logged.action, logged.level, logged.score) == (Action.ALLOW, blocked.level, blocked.score)
+    assert engine(Policy(mode=Mode.OFF)).inspect(request("/?a=<evil>")).findings == ()
+
+
+EXCLUSION = Exclusion(rule="mark-*", path="/articles", kinds=(K.QUERY,), name="body", example="an <evil>")
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "excluded"),
+    [
+        ("/articles?body=<evil>", (), True),
+        ("/articles/7?body=<evil>", (), True),
+        ("/articlesx?body=<evil>", (), False),
+        ("/articles?other=<evil>", (), False),
+        ("/articles", ((b"body", "<evil>"),), False),
+    ],
+)
+def test_an_exclusion_holds_at_its_place_alone(target, headers, excluded):
+    verdict = engine(Policy(exclusions=(EXCLUSION,))).inspect(request(target, headers))
+    assert (verdict.action is Action.ALLOW) == excluded
+
+
+@pytest.mark.parametrize("changed", [{"example": "nothing"}, {"rule": "other-*"}, {"rule": "sql-injection"}])
+def test_an_exclusion_that_does_nothing_is_refused(changed):
+    fields = {**{name: getattr(EXCLUSION, name) for name in EXCLUSION.__struct_fields__}, **changed}
+    with pytest.raises(ConfigurationError, match=r"exclusions\[0\] has no effect"):
+        engine(Policy(exclusions=(Exclusion(**fields),)))
+
+
+def test_many_findings_are_cut_after_they_were_ranked():
+    detectors = [marker(f"a{number}-x", confidence=0.5 + number / 200) for number in range(40)]
+    verdict = engine(detectors=detectors).inspect(request("/?a=<evil>"))
+    assert len(verdict.findings) == 32
+    assert verdict.findings[0].rule == "a39-x"
+
+
+def test_a_place_is_named_in_at_most_128_characters():
+    (finding,) = engine().inspect(request(f"/?{'n' * 500}=<evil>")).findings
+    assert finding.place == Place(K.QUERY, "n" * 128)
+
+
+def test_nothing_to_say_is_allowed():
+    verdict = engine().inspect(request("/a/b?c=d", ((b"accept", "*/*"),)))
+    assert (verdict.action, verdict.level, verdict.score, verdict.findings) == (Action.ALLOW, Level.NONE, 0.0, ())
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor"])
+def test_names_that_lead_to_prototypes_are_shown_as_paths(name):
+    body = json.dumps({name: {"prototype": {"admin": True}}}).encode()
+    detector = marker("proto-x", f"{name}.prototype")
+    assert found("/", JSON, body, detectors=(detector,)) == [(K.JSON, f"{name}.prototype", True)]

@@ -1,0 +1,84 @@
+"""Many patterns at once: every library tells the same groups, and every trigger suits all of them."""
+
+import re
+
+import pytest
+
+from seawall.adapters.patterns import BACKENDS, HyperscanMatcher, compile_patterns
+from seawall.core.errors import ConfigurationError
+from seawall.systems.threats.detectors.registry import DETECTORS
+
+GROUPS = (("select\\s", "union"), ("<script",), (), ("^start", "end$"), ("a.b",))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("", set()),
+        ("nothing here", set()),
+        ("UNION and SELECT ", {0}),
+        ("one\nSTART", {3}),
+        ("the end\nof it", {3}),
+        ("a\nb <ScRiPt", {1, 4}),
+        ("é < \ud800 union", {0}),
+        ("a" * 100_000 + "union", {0}),
+    ],
+)
+def test_groups_that_match_are_named_once(backend, text, groups):
+    found = compile_patterns(GROUPS, backend=backend).match(text)
+    assert set(found) == groups
+    assert len(found) == len(groups)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_patterns_match_nothing(backend):
+    assert list(compile_patterns((), backend=backend).match("anything")) == []
+    assert list(compile_patterns(((), ()), backend=backend).match("anything")) == []
+
+
+def test_the_first_library_that_runs_is_taken():
+    assert compile_patterns(GROUPS).backend in BACKENDS
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_pattern_that_no_library_takes_is_an_error_that_names_it(backend):
+    with pytest.raises(ConfigurationError, match="no library can match"):
+        compile_patterns((("(",),), backend=backend)
+
+
+def test_what_was_compiled_is_taken_from_the_cache(tmp_path):
+    compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    written = kept.stat().st_mtime_ns
+    assert set(compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path).match("union <script")) == {0, 1}
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_other_patterns_are_another_entry_of_the_cache_and_few_are_kept(tmp_path):
+    for number in range(12):
+        HyperscanMatcher(((f"word{number}",),), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 8
+
+
+def test_a_damaged_entry_of_the_cache_is_compiled_anew(tmp_path):
+    compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"damaged")
+    assert set(compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path).match("union")) == {0}
+    assert kept.stat().st_size > 1000
+
+
+def test_a_pattern_that_is_too_large_is_approximated():
+    large = "[;|&][a-z ]{0,64}(?:" + "|".join(f"word{n}[a-z]{{0,40}}x" for n in range(300)) + ")"
+    found = HyperscanMatcher(((large,), ("plain",))).match("; word7abcx plain")
+    assert set(found) == {0, 1}
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
+def test_triggers_suit_every_library(detector):
+    for trigger in detector.triggers:
+        assert trigger.isascii(), "Hyperscan matches UTF-8 byte by byte, so a class of other characters means nothing"
+        assert not re.search(r"\(\?[=!<]|\\[1-9]|\\u", trigger), trigger
+        for backend in BACKENDS:
+            assert list(compile_patterns(((trigger,),), backend=backend).match("")) in ([], [0])
