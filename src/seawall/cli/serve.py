@@ -91,6 +91,7 @@ def _supervise(
                 drain_timeout=drain_timeout,
                 log_level=log_level,
                 workers=workers,
+                state_url=settings.state.url,
             )
         )
         return Supervisor(

@@ -10,6 +10,7 @@ from seawall.cli.control_process import admin_api, admin_socket, control_plane, 
 from seawall.cli.worker_process import Intake
 from seawall.config.loader import Loaded
 from seawall.control.channel_local import LocalChannel
+from seawall.control.counts import open_counts
 from seawall.control.listeners import Listeners
 from seawall.control.signals import stop_requested
 from seawall.control.supervisor import listening_line
@@ -44,8 +45,11 @@ async def _serve(loaded: Loaded[Settings], announce: Callable[[str], None]) -> N
             intake = Intake()
             interval = settings.control.report_interval_ms / 1000
             channel = LocalChannel(plane, "worker-0", intake.take, intake.collect, report_interval=interval)
+            intake.counts = counts = open_counts(settings.state.url, channel)
             plane.subscribe(channel.announce)
             await channel.start()
+            if counts is not None:
+                await counts.start()
             await intake.complete.wait()
             if intake.worker is None:
                 raise RuntimeError("a complete intake has no worker")
@@ -58,6 +62,8 @@ async def _serve(loaded: Loaded[Settings], announce: Callable[[str], None]) -> N
                     await intake.worker.drain(settings.gateway.drain_timeout_ms / 1000)
             finally:
                 await intake.worker.close()
+                if counts is not None:
+                    await counts.close()
                 await channel.close()
     finally:
         listeners.close()

@@ -12,6 +12,7 @@ import uvloop
 from seawall.config.gateway import GatewaySettings
 from seawall.control.channel import ChannelClient
 from seawall.control.child import ChildDescriptors
+from seawall.control.counts import open_counts
 from seawall.control.lastknown import LastKnownSnapshots
 from seawall.control.messages import GATEWAY
 from seawall.control.runtime import Launch, RuntimeDirectory
@@ -20,6 +21,7 @@ from seawall.control.systems import SYSTEMS
 from seawall.core.clock import SystemClock
 from seawall.core.snapshot import Report
 from seawall.gateway.worker import Worker
+from seawall.systems.ratelimit.counts import Counts
 
 __all__ = ["Intake", "run_worker"]
 
@@ -41,8 +43,11 @@ async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildD
     stop = stop_requested(lifeline=descriptors.lifeline)
     intake = Intake()
     channel = ChannelClient(runtime.channel, name, intake.take, intake.collect, report_interval=launch.report_interval)
+    intake.counts = counts = open_counts(launch.state_url, channel)
     await channel.start()
     try:
+        if counts is not None:
+            await counts.start()
         await intake.gather(runtime, stop)
         if intake.worker is None:
             return
@@ -55,6 +60,8 @@ async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildD
         finally:
             await intake.worker.close()
     finally:
+        if counts is not None:
+            await counts.close()
         await channel.close()
 
 
@@ -67,6 +74,7 @@ class Intake:
 
     Attributes:
         worker: None until every first snapshot is there.
+        counts: where the worker asks for shared counts; to be set before the first snapshot.
         complete: set when it is.
     """
 
@@ -74,6 +82,7 @@ class Intake:
         self._fresh_wait = fresh_wait
         self._first_wait = first_wait
         self.worker: Worker | None = None
+        self.counts: Counts | None = None
         self.complete = asyncio.Event()
         self._first: dict[str, bytes] = {}
 
@@ -107,7 +116,7 @@ class Intake:
         if not self.missing():
             settings = GatewaySettings.model_validate(msgspec.msgpack.decode(self._first[GATEWAY]))
             # Which instance is picked needs no secrecy.
-            self.worker = Worker(settings, SYSTEMS, SystemClock(), random.Random())  # noqa: S311
+            self.worker = Worker(settings, SYSTEMS, SystemClock(), random.Random(), self.counts)  # noqa: S311
             for name, first in self._first.items():
                 self.worker.apply(name, first)
             self.complete.set()

@@ -23,6 +23,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         drain_timeout: seconds that requests in flight get when a worker stops.
         log_level: name of a level of `logging`.
         workers: worker processes.
+        state_url: where shared truth is kept, secrets included: workers count there, too, where it can count.
     """
 
     config: str | None
@@ -31,6 +32,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float
     log_level: str
     workers: int = 1
+    state_url: str = ""
 
 
 class RuntimeDirectory:
