@@ -1,0 +1,359 @@
+"""Judge a value as if it stood without quotes in a query, as numbers, names and directions of sorting do."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from seawall.systems.threats.detector import Signal
+from seawall.systems.threats.detectors.sql_grammar import Course, follow, is_package, truth
+from seawall.systems.threats.detectors.sql_lexer import Tokens
+from seawall.systems.threats.detectors.sql_statements import select_list, statement
+from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS, INJECTOR_FUNCTIONS, SQL_FUNCTIONS
+from seawall.systems.threats.model import Severity
+
+__all__ = ["bare"]
+
+_CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
+_ANCHOR: Final = re.compile(r"[&U;HIfWFSv]|G(?=B)|K(?=.{0,40}K)|L(?=[wf])|(?<=[)n])d$|(?<=w)w")
+_OPERAND: Final = re.compile(r"[-+]?[nswivNt]?(?:\(\))?\)*$")
+_SENTENCE: Final = re.compile(r"[wn](?=[wn])|\?")
+_ARITHMETIC: Final = re.compile(r"\(n=n\)\+n$")
+_ORDINARY: Final = frozenset(("max", "min", "abs", "round", "floor", "sqrt", "pow", "exp", "now"))
+_ANCHORS_CAP: Final = 24
+
+
+def bare(tokens: Tokens, length: int, *, statement_first: bool = True) -> Iterator[Signal]:
+    """Judge the tokens of a value that may stand in a query as it is.
+
+    Args:
+        tokens: of the value.
+        length: of the value in characters.
+        statement_first: whether the value may begin with a statement.
+    """
+    kinds = tokens.kinds
+    if not kinds:
+        return
+    opening = 1 if kinds[0] in "();" else 0
+    if statement_first and kinds[opening : opening + 1] in ("w", "K", "f", "S"):
+        yield from _opening(tokens, opening, length)
+    if kinds[0] == "(" and _ARITHMETIC.match(kinds):
+        # A comparison of numbers where a number is due: `(5=5)*1`.
+        yield Signal("sqli-boolean", _HIGH, 0.85, 0, length)
+    for count, match in enumerate(_ANCHOR.finditer(kinds)):
+        if count >= _ANCHORS_CAP:
+            return
+        judge = _JUDGES.get(match[0])
+        if judge is not None:
+            yield from judge(tokens, match.start(), length)
+
+
+def _prose(tokens: Tokens, index: int) -> int:
+    """How many places before the token at an index are not SQL."""
+    return len(_SENTENCE.findall(tokens.kinds, 0, index))
+
+
+def _simple(tokens: Tokens, index: int) -> bool:
+    """Tell whether but an operand, or nothing, stands before the token at an index."""
+    return index <= 12 and _OPERAND.match(tokens.kinds[:index]) is not None
+
+
+def _end(tokens: Tokens, course: Course, length: int) -> int:
+    return tokens.starts[course.end] if course.end < len(tokens.starts) else length
+
+
+def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """A value that begins with a statement."""
+    if tokens.kinds[index] == "f" and tokens.texts[index] not in ("exec", "execute", "if"):
+        return
+    confidence = statement(tokens, index)
+    if confidence < 0.3:
+        return
+    certain = confidence > 0.9
+    if not certain:
+        source = tokens.kinds[index] != "S" or "F" in tokens.kinds or "f" in tokens.kinds or "v" in tokens.kinds
+        confidence = min(confidence, 0.65 if source and confidence > 0.6 else 0.45) if confidence > 0.4 else 0.3
+    yield Signal("sqli-statement", _HIGH, confidence, tokens.starts[index], length)
+
+
+def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """AND, OR and the like, and the condition after it."""
+    course = follow(tokens, index + 1)
+    if course.end == index + 1:
+        return
+    simple = _simple(tokens, index)
+    whole = course.by != "?"
+    start, end = tokens.starts[0 if simple else index], _end(tokens, course, length)
+    if course.certain and not course.select:
+        yield Signal("sqli-function", _CRITICAL, 0.96 if whole or simple else 0.7, start, end)
+    elif course.constant or course.same:
+        false = truth(tokens, index + 1) is False
+        confidence = _constant(tokens, index, course, simple=simple)
+        yield Signal("sqli-boolean" if false else "sqli-tautology", _CRITICAL, confidence, start, end)
+    elif course.select:
+        query = course.source or course.calls > 0 or course.certain
+        yield Signal("sqli-subquery", _CRITICAL, 0.95 if whole and query else 0.4, start, end)
+    elif course.calls:
+        yield Signal("sqli-condition", _HIGH, _called(tokens, course, simple=simple), start, end)
+    elif course.column and simple and whole:
+        number = tokens.kinds[index - 1 : index] in ("n", ")", "s")
+        closed = course.by == "d" or tokens.texts[course.end - 1].startswith("0x")
+        yield Signal("sqli-condition", _HIGH, 0.85 if closed else 0.5 if number else 0.3, start, end)
+    elif course.literal and simple and whole:
+        closed = course.by == "d" and tokens.kinds[index + 1 : course.end] != "s"
+        yield Signal("sqli-condition", _HIGH, 0.88 if closed else 0.3, start, end)
+
+
+def _constant(tokens: Tokens, index: int, course: Course, *, simple: bool) -> float:
+    """How sure a comparison of constants is."""
+    before = tokens.kinds[:index]
+    if simple:
+        lone_name = course.same and not course.constant and before == "w" and course.by == ""
+        return 0.96 if course.by != "?" and not lone_name else 0.75
+    words = _prose(tokens, index)
+    sure = course.by in ("d", ";", "t") or (truth(tokens, index + 1) is not None and not course.sums)
+    if words == 0 and "=" in before and "n=n" not in before and "+" not in before:
+        return 0.93 if sure else 0.7
+    if course.by == "?":
+        return 0.45
+    if course.by not in ("d", ";"):
+        if "n=n" in before and "&" not in before:
+            return 0.6 if sure and words == 0 else 0.4
+        if "&" in before and words == 0:
+            return 0.9 if sure else 0.6
+    return 0.93 if course.by in ("d", ";") else 0.85 if words <= 3 and sure else 0.45
+
+
+def _called(tokens: Tokens, course: Course, *, simple: bool) -> float:
+    if course.by == "?":
+        return 0.6 if simple and course.calls > 1 else 0.3
+    timed = "sleep" in tokens.texts
+    if simple and (course.column or course.calls > 1 or timed or course.by == "d"):
+        return 0.94
+    return 0.8 if simple else 0.85 if timed else 0.45
+
+
+def _union(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    kinds = tokens.kinds
+    follows = index + 1
+    while kinds[follows : follows + 1] in ("A", "(", "!"):
+        follows += 1
+    words = _prose(tokens, index)
+    start = tokens.starts[index]
+    simple = index > 0 and _simple(tokens, index) and kinds[index - 1] in "n)sNv"
+    if kinds[follows : follows + 1] == "S":
+        query = select_list(tokens, follows + 1)
+        confidence = query + 0.13 if query >= 0.6 else query
+        if simple or tokens.conditional or (tokens.hidden and words <= 1):
+            confidence = max(confidence, 0.95)
+        elif (follows > index + 1 and words <= 2 and follows + 1 >= len(kinds)) or kinds[
+            follows + 1 : follows + 2
+        ] == "d":
+            confidence = max(confidence, 0.8)
+        elif follows + 1 >= len(kinds):
+            confidence = 0.45
+        if words > 1 and not simple:
+            confidence -= 0.2
+        yield Signal("sqli-union", _CRITICAL, min(confidence, 0.98), start, length)
+    elif simple and kinds[index + 1 : index + 2] == "A" and index + 2 >= len(kinds):
+        yield Signal("sqli-union", _HIGH, 0.8, start, length)
+
+
+def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    follows = index + 1
+    confidence = statement(tokens, follows)
+    if confidence < 0.3:
+        if tokens.kinds[follows : follows + 1] == "d" and index and _simple(tokens, index):
+            bare_end = not tokens.texts[follows].lstrip("-#/*! +")
+            yield Signal("sqli-comment", _MEDIUM, 0.75 if bare_end else 0.3, tokens.starts[index], length)
+        return
+    simple = _simple(tokens, index)
+    sentence = _prose(tokens, index) > 1 or confidence <= 0.5
+    confidence = min(0.98, confidence + 0.1) if simple and confidence > 0.4 else confidence - (0.25 if sentence else 0)
+    if not simple and not sentence:
+        confidence = min(confidence, 0.8) if confidence < 0.95 else confidence
+    yield Signal("sqli-stacked", _CRITICAL, max(confidence, 0.3), tokens.starts[index], length)
+
+
+def _having(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    course = follow(tokens, index + 1)
+    if course.constant or course.same or course.certain:
+        sure = _prose(tokens, index) <= 1 and course.by != "?"
+        yield Signal("sqli-clause", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], _end(tokens, course, length))
+
+
+def _where(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    course = follow(tokens, index + 1)
+    if course.constant or course.same or course.certain:
+        sure = _prose(tokens, index) <= 2
+        yield Signal("sqli-tautology", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], _end(tokens, course, length))
+
+
+def _into(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    if tokens.texts[index + 1 : index + 2] in (["outfile"], ["dumpfile"]):
+        string = tokens.kinds[index + 2 : index + 3] in ("s", "t", "n", "v")
+        yield Signal("sqli-file", _CRITICAL, 0.97 if string else 0.4, tokens.starts[index], length)
+
+
+def _order(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """ORDER BY 5, which asks how many columns there are."""
+    course = follow(tokens, index + 2)
+    if index == 0 and course.by == "d" and tokens.kinds[2:3] == "n" and not tokens.texts[course.end].lstrip("-#/*! +"):
+        yield Signal("sqli-clause", _HIGH, 0.88, 0, length)
+    if index == 0 or not _simple(tokens, index) or tokens.kinds[index - 1] not in "n)svw":
+        return
+    number = tokens.kinds[index + 2 : index + 3] in ("n", "(", "f", "N")
+    if course.by == "?" or (tokens.kinds[index - 1] == "w" and not (number and course.by == "d")):
+        return
+    confidence = 0.93 if course.by in ("d", ";") or course.calls or course.constant else 0.85 if number else 0.5
+    yield Signal("sqli-clause", _HIGH, confidence, tokens.starts[0], _end(tokens, course, length))
+
+
+def _query(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """A query within an expression, or one that reads a catalogue."""
+    kinds = tokens.kinds
+    if index and kinds[index - 1] not in "=+(,&f" and "F" not in kinds:
+        return
+    query = select_list(tokens, index + 1)
+    before = kinds[max(0, index - 2) : index]
+    if before.endswith("(") and query >= 0.45:
+        within = len(before) == 2 and before[0] in "=+&,(!f"
+        yield Signal(
+            "sqli-subquery", _CRITICAL, max(query, 0.93) if within else max(query, 0.75), tokens.starts[index], length
+        )
+    elif tokens.hidden and query >= 0.6 and index:
+        yield Signal("sqli-query", _CRITICAL, 0.8, tokens.starts[index], length)
+    elif query > 0.9:
+        sure = _prose(tokens, index) <= 1
+        yield Signal("sqli-catalogue", _CRITICAL, 0.95 if sure else 0.7, tokens.starts[index], length)
+
+
+def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    if tokens.texts[index] != "case":
+        return
+    words = tokens.texts[index + 1 : index + 40]
+    if "when" not in words or "then" not in words:
+        return
+    course = follow(tokens, index)
+    if course.by != "?" or course.calls or course.constant:
+        yield Signal("sqli-condition", _HIGH, 0.93, tokens.starts[index], _end(tokens, course, length))
+
+
+def _function(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """A call: of what only attackers call, or of much at once."""
+    name = tokens.texts[index]
+    package = is_package(tokens, index)
+    if name not in SQL_FUNCTIONS and not package:
+        return
+    if tokens.kinds[index - 1 : index] == "." and not package:
+        return
+    if name in INJECTOR_FUNCTIONS or package:
+        yield Signal("sqli-function", _CRITICAL, _injector(tokens, index), tokens.starts[index], length)
+        return
+    course = follow(tokens, index)
+    end = _end(tokens, course, length)
+    if name == "sleep":
+        rule, sure = "sqli-time", _sleep(tokens, index)
+    elif course.certain and course.by != "?":
+        rule, sure = "sqli-function", 0.93
+    elif course.select:
+        rule, sure = "sqli-subquery", 0.9 if course.source else 0.7
+    else:
+        rule, sure = _composed(tokens, index, course)
+    yield Signal(rule, _HIGH, sure, tokens.starts[index], end)
+
+
+def _injector(tokens: Tokens, index: int) -> float:
+    """How sure a call of a function is that only attackers use."""
+    kinds, name = tokens.kinds, tokens.texts[index]
+    argument = kinds[index + 2 : index + 3]
+    if name == "benchmark" and "," not in kinds[index:]:
+        return 0.3
+    if argument not in ("n", "s", "t", "N", "v", "(", "S", "f", "!", "+", "K", "i", "") and "_version" not in name:
+        return 0.4
+    return 0.94 if _prose(tokens, index) <= 2 else 0.6
+
+
+def _sleep(tokens: Tokens, index: int) -> float:
+    """How sure a call of SLEEP is, which many languages have."""
+    kinds = tokens.kinds
+    argument = kinds[index + 2 : index + 3]
+    if argument not in ("n", "(", "f", "w") or kinds[index + 3 : index + 4] not in (")", "", "+", "("):
+        return 0.0
+    if argument == "w" and not tokens.texts[index + 2].startswith("__"):
+        return 0.4
+    alone = index == 0 or kinds[index - 1] in "=+(,&;!S" or (_simple(tokens, index) and kinds[index - 1] in "n)s")
+    return 0.9 if alone else 0.4
+
+
+def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:
+    """Rule and confidence for calls within calls, and for texts that are built of numbers."""
+    kinds, name = tokens.kinds, tokens.texts[index]
+    if name in ("if", "iif"):
+        if kinds.count(",", index) > 1 and (course.constant or (course.calls > 2 and "=" in kinds)):
+            return "sqli-condition", 0.93 if kinds[index + 2 : index + 5] == "n=n" else 0.88
+    elif course.calls > 1 and name not in _ORDINARY:
+        built = name in ("char", "chr", "unhex", "nchar", "concat") or (course.constant and course.by != "?")
+        return "sqli-function", 0.85 if built else 0.4
+    elif name in ("char", "concat", "chr") and _many_numbers(kinds, index):
+        return "sqli-function", 0.85
+    elif name in ("user", "database", "version", "schema", "current_user", "db_name"):
+        return "sqli-function", (0.5 if index else 0.3) if kinds[index + 2 : index + 3] == ")" else 0.0
+    return "sqli-function", 0.0
+
+
+def _many_numbers(kinds: str, index: int) -> bool:
+    return kinds[index + 1 : index + 6] in ("(n,n,", "(n,n)") or kinds[index + 1 : index + 4] == "(n,"
+
+
+def _comment(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """A number or a bracket, and nothing but a comment: `1)--`."""
+    kinds = tokens.kinds
+    if _simple(tokens, index) and not tokens.texts[index].lstrip("-#/*! +"):
+        sure = 0.75 if kinds[index - 1] == ")" else 0.45
+        yield Signal("sqli-comment", _MEDIUM, sure, tokens.starts[0], length)
+
+
+def _variable(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    if GLOBALS.match(tokens.texts[index]):
+        sure = 0.9 if tokens.kinds[index - 1 : index] in ("=", "+", "(", ",", "&", "S") else 0.7 if index <= 1 else 0.5
+        yield Signal("sqli-variable", _HIGH, sure, tokens.starts[index], length)
+
+
+def _names(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """WAITFOR DELAY, or XP_CMDSHELL, without anything that ends what came before."""
+    name = tokens.texts[index]
+    if tokens.texts[index - 1] == "waitfor" and tokens.kinds[index + 1 : index + 2] in ("s", "t", "v"):
+        yield Signal("sqli-time", _CRITICAL, 0.96, tokens.starts[index - 1], length)
+    elif tokens.texts[index - 1] in ("exec", "execute") and name.startswith(("xp_", "sp_", "master")):
+        yield Signal("sqli-stacked", _CRITICAL, 0.96, tokens.starts[index - 1], length)
+
+
+def _source(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    """FROM and a catalogue, where the beginning of the query was cut off."""
+    tables = [text for text in tokens.texts[index + 1 : index + 5] if "_" in text or "$" in text or text[:3] == "sys"]
+    if tables and CATALOGUE.match(tables[-1]) and _prose(tokens, index) <= 1:
+        yield Signal("sqli-catalogue", _HIGH, 0.85, tokens.starts[index], length)
+
+
+def _limit(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    if tokens.texts[index] == "procedure" and tokens.texts[index + 1] == "analyse":
+        yield Signal("sqli-function", _CRITICAL, 0.95, tokens.starts[index], length)
+
+
+_JUDGES: Final[dict[str, Callable[[Tokens, int, int], Iterator[Signal]]]] = {
+    "&": _logical,
+    ";": _semicolon,
+    "F": _source,
+    "G": _order,
+    "H": _having,
+    "I": _into,
+    "K": _case,
+    "L": _limit,
+    "S": _query,
+    "U": _union,
+    "W": _where,
+    "d": _comment,
+    "f": _function,
+    "v": _variable,
+    "w": _names,
+}
