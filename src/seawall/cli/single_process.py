@@ -48,12 +48,12 @@ async def _serve(loaded: Loaded[Settings], announce: Callable[[str], None]) -> N
             intake.counts = counts = open_counts(settings.state.url, channel)
             plane.subscribe(channel.announce)
             await channel.start()
-            if counts is not None:
-                await counts.start()
             await intake.complete.wait()
             if intake.worker is None:
                 raise RuntimeError("a complete intake has no worker")
             try:
+                if counts is not None:
+                    await counts.start()
                 await intake.worker.start([listeners.take(0)])
                 async with admin_api(plane, settings, listener) as address:
                     announce(listening_line(listeners.url, address, 1))

@@ -46,12 +46,12 @@ async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildD
     intake.counts = counts = open_counts(launch.state_url, channel)
     await channel.start()
     try:
-        if counts is not None:
-            await counts.start()
         await intake.gather(runtime, stop)
         if intake.worker is None:
             return
         try:
+            if counts is not None:
+                await counts.start()  # not before: the channel is connected now, if it can be
             await intake.worker.start([socket.socket(fileno=descriptors.listener)])
             say_ready(descriptors.status)
             await stop.wait()
