@@ -80,7 +80,10 @@ def test_the_narrower_variable_wins_over_a_whole_table(load_text) -> None:
         ({"SEAWALL_CONFG": "1"}, "SEAWALL_CONFG: sets nothing; did you mean SEAWALL_CONFIG?"),
         (
             {"SEAWALL_XYZ": "1"},
-            "SEAWALL_XYZ: sets nothing; the configuration has gateway, admin, state, control, balancing, ratelimit",
+            (
+                "SEAWALL_XYZ: sets nothing; the configuration has gateway, admin, state, control, balancing, identity, "
+                "ratelimit, threats"
+            ),
         ),
         (
             {"SEAWALL_BALANCING__POOLS__WEB__STRATGY": "random"},
@@ -185,7 +188,7 @@ def test_names_of_later_versions_are_answered_by_one_warning_each(load_text) -> 
     used = fixed_variables(Settings)
     environ = {name: "1" for name in PROMISED_VARIABLES if name not in used}
     loaded = load_text("[balancing.pools.web]", environ)
-    assert len(environ) == 13
+    assert len(environ) == 12
     assert loaded.warnings == tuple(
         f"environment {name}: this version does not use it yet; it changes nothing" for name in sorted(environ)
     )
