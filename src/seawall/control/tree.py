@@ -33,7 +33,7 @@ class Settings(Section):
     balancing: BalancingSettings = setting(BalancingSettings(), "Pools of instances, and the routes to them.")
     identity: IdentitySettings = setting(IdentitySettings(), "Who calls: API keys, signed tokens, trusted proxies.")
     ratelimit: RateLimitSettings = setting(
-        RateLimitSettings(), "Limits of AdaptiveRateLimiter; the gateway does not apply them yet."
+        RateLimitSettings(), "How many requests pass, of whom; for the gateway, and for AdaptiveRateLimiter."
     )
 
     @model_validator(mode="after")
@@ -51,7 +51,7 @@ class Settings(Section):
         return self
 
     def remarks(self) -> Iterator[Finding]:
-        """Yield what leaves requests without an answer, a pool without requests, or limits without effect."""
+        """Yield what leaves requests without an answer, or a pool without requests."""
         pools, routes = self.balancing.pools, self.balancing.routes
         if not pools:
             text = "there is no pool, so no request can be passed on; give --upstream URL or add [balancing.pools.NAME]"
@@ -67,9 +67,6 @@ class Settings(Section):
         if self.identity.trusted_headers.enabled and not self.gateway.trusted_proxies:
             text = "gateway.trusted_proxies is empty, so nobody's word counts; list the proxies that write these fields"
             yield Finding(("identity", "trusted_headers"), text)
-        if self.ratelimit != RateLimitSettings():
-            text = "the gateway does not apply limits yet; they hold where an application uses AdaptiveRateLimiter"
-            yield Finding(("ratelimit",), text)
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:

@@ -280,7 +280,7 @@ class SheddingSettings(Section):
 
 
 class RateLimitSettings(Section):
-    """Rate limits for an application that uses AdaptiveRateLimiter; the gateway does not apply them yet."""
+    """How many requests pass, of whom: in the gateway, and in an application that uses AdaptiveRateLimiter."""
 
     base: RequestsOrZero = setting(
         0,
