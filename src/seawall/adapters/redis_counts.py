@@ -8,6 +8,8 @@ from seawall.adapters.batched_counts import Batch, BatchedCounts
 from seawall.adapters.redis_address import parse_redis_url
 from seawall.adapters.redis_wire import RedisReplyError, RedisWire, open_wire, pack
 from seawall.core.errors import SeawallError
+from seawall.systems.ratelimit.counts import CountAsk, WindowAsk
+from seawall.systems.ratelimit.model import Algorithm
 from seawall.systems.ratelimit.shared_lua import (
     SHARED_DIGEST,
     SHARED_SCRIPT,
@@ -22,7 +24,8 @@ KEYS = "ratelimit/counts/"
 """What follows the prefix in every key."""
 
 _LOAD = pack(b"SCRIPT", b"LOAD", SHARED_SCRIPT.encode())
-_PROBE = pack(b"EVALSHA", SHARED_DIGEST.encode(), b"0")
+_PROBE = CountAsk("#probe", (WindowAsk(Algorithm.GCRA, 1e6, 1.0, 1e6, 1.0),))
+"""It writes, because a replica, or a server without room, answers whatever only reads."""
 _MAX_WAITING = 16_384
 """Replies that may be outstanding; far more than a server that answers in time ever leaves."""
 _UNUSABLE = frozenset(
@@ -67,6 +70,8 @@ class RedisCounts(BatchedCounts):
         self._probe_timer: asyncio.TimerHandle | None = None
         self._under_way: dict[Batch, None] = {}
         self._heads: dict[int, bytes] = {}
+        key, word = encode_ask(self._prefix, _PROBE)
+        self._probe_call = pack(b"EVALSHA", SHARED_DIGEST.encode(), b"1", key, word)
         self._loading = False
 
     def _send(self, batch: Batch) -> None:
@@ -176,7 +181,7 @@ class RedisCounts(BatchedCounts):
             self._connecting = loop.create_task(self._connect(), name="seawall-counts-connect")
             return
         self._wire.waiting.append((self._on_probed, loop.time(), 0))
-        self._wire.write(_PROBE)
+        self._wire.write(self._probe_call)
         self._probe_timer = loop.call_later(self._connect_timeout, self._wire.abort, "it does not answer a probe")
 
     def _on_probed(self, reply: Any, sent_at: float, _index: int) -> None:  # noqa: ANN401 - as above
@@ -194,7 +199,7 @@ class RedisCounts(BatchedCounts):
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                wire = await open_wire(self._address, self._on_wire_lost, _LOAD, _PROBE)
+                wire = await open_wire(self._address, self._on_wire_lost, _LOAD, self._probe_call)
         except TimeoutError:
             self._probe_ended(f"no connection within {self._connect_timeout:g} s")
         except (OSError, UnicodeError) as error:  # the latter for names that no resolver takes
