@@ -6,7 +6,7 @@ import json
 import threading
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from joserfc import jwk, jws
 from joserfc.errors import SecurityWarning
@@ -110,7 +110,7 @@ class IssuerServer:
         """Answer this from now on."""
         self.answer = (status, tuple(fields), body)
 
-    def __enter__(self) -> "IssuerServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

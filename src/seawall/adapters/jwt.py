@@ -138,7 +138,10 @@ def _usable(entry: Mapping[str, object], allowed: frozenset[str]) -> frozenset[s
     own = entry.get("alg")
     if own is None:
         return algorithms
-    return algorithms & (_CURVES["OKP", "Ed25519"] if own in {"EdDSA", "Ed25519"} else {str(own)})
+    if not isinstance(own, str):
+        return frozenset()
+    edwards = _CURVES["OKP", "Ed25519"]
+    return algorithms & (edwards if own in edwards else {own})
 
 
 def _public_key(entry: object, allowed: frozenset[str]) -> SignatureKey:

@@ -1,8 +1,8 @@
 """API keys, the word of trusted proxies, several credentials at once, and what is reported."""
 
 import pytest
-from identity_tokens import AUDIENCE, EC, ISSUER, NOW, asking, bearing, claims, jwks, signed
 
+from identity_tokens import AUDIENCE, EC, ISSUER, NOW, asking, bearing, claims, jwks, signed
 from seawall.adapters.jwt import open_token_keys
 from seawall.core.identity import TrustedProxies
 from seawall.core.principal import ANONYMOUS, Identity

@@ -8,6 +8,7 @@ import json
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
+
 from identity_tokens import (
     AUDIENCE,
     EC,
@@ -26,7 +27,6 @@ from identity_tokens import (
     jwks,
     signed,
 )
-
 from seawall.adapters.jwt import open_token_keys
 from seawall.core.principal import ANONYMOUS, Identity
 from seawall.systems.identity.engine import IdentityEngine

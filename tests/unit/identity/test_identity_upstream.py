@@ -1,8 +1,8 @@
 """What goes on to the upstream: spoofed claims taken off, credentials kept back, the caller told."""
 
 import pytest
-from identity_tokens import asking
 
+from identity_tokens import asking
 from seawall.core.identity import TrustedProxies
 from seawall.core.principal import Identity
 from seawall.systems.identity.engine import IdentityEngine

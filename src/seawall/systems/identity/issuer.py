@@ -184,6 +184,9 @@ class IssuerKeys:
             schedule.failed(self._clock.monotonic())
             self._troubled(error.message)
             return False
+        except BaseException:  # cancelled, or a defect: the next one is due all the same
+            schedule.failed(self._clock.monotonic())
+            raise
         self.fetches["ok"] += 1
         schedule.succeeded(self._clock.monotonic(), fetched.max_age)
         self._recovered()

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from seawall.config.address import check_header_name
 from seawall.config.section import (
     Finding,
     Milliseconds,
-    MillisecondsOrZero,
+    Number,
     Section,
     Switch,
     refusal,
@@ -96,6 +96,9 @@ FieldName = Annotated[str, AfterValidator(_check_field)]
 OptionalFieldName = Annotated[str, AfterValidator(_check_optional_field)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Claim = Annotated[str, StringConstraints(max_length=256)]
+# Bounds of their own: one given to `setting` would not tighten that of a type that has one.
+Leeway = Annotated[Number, Field(ge=0, le=300_000)]
+Timeout = Annotated[Number, Field(gt=0, le=60_000)]
 RoleName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -131,7 +134,7 @@ class JwtSettings(Section):
     jwks_min_interval_ms: Milliseconds = setting(
         10_000, "Shortest time between two fetches, however many tokens name an unknown key.", unit="ms", ge=100
     )
-    jwks_timeout_ms: Milliseconds = setting(5000, "Time for one fetch.", unit="ms", le=60_000)
+    jwks_timeout_ms: Timeout = setting(5000, "Time for one fetch.", unit="ms")
     algorithms: tuple[Algorithm, ...] = setting(
         ("RS256", "ES256"),
         'The accepted values of `alg`. With secret_file, ["HS256"] when not given.',
@@ -144,9 +147,7 @@ class JwtSettings(Section):
     roles: dict[Annotated[str, StringConstraints(min_length=1, max_length=256)], RoleName] = setting(
         {}, "Role for each value of role_claim: the first line that applies counts, any other value gives no role."
     )
-    leeway_ms: MillisecondsOrZero = setting(
-        10_000, "How far the issuer's clock and ours may be apart.", unit="ms", le=300_000
-    )
+    leeway_ms: Leeway = setting(10_000, "How far the issuer's clock and ours may be apart.", unit="ms")
     cookie: Annotated[str, AfterValidator(_check_cookie)] = setting(
         "", "Cookie that may hold the token; empty for none.", max_length=64
     )

@@ -1,0 +1,5 @@
+"""Fixtures of this folder."""
+
+from identity_desk import desks
+
+__all__ = ["desks"]
