@@ -198,10 +198,10 @@ DETECTOR = Detector(
     category=ThreatClass.PATH_TRAVERSAL,
     owasp="A01:2021",
     triggers=(
-        r"\.\.(?:[/\\;%\x00\xc0\xc1\udcc0\udcc1]|0x|\"\"|'')",
+        r"\.\.(?:[/\\;%\x00]|[^\x00-\x7f]|0x|\"\"|'')",
         r"[/\\]\.\.",
         r"(?:[/\\]{1,4}\.){4}|(?:\.[/\\]{1,4}){4}|[/\\]\.{6}|\.{4}(?:etc|win|b?oot|proc|web-inf|inet)|[a-z]:(?:win|inet|b?oot)",
-        r"0x2e|%c0%|%c1%|%e0%80|%uff0|%u221|%25?2e|\xc0\xae|[\uff0e\u3002\u2024\ufe52]",
+        r"0x2e|%c0%|%c1%|%e0%80|%uff0|%u221|%25?2e|[^\x00-\x7f]{1,3}[\./\\]",
         r"etc[/\\%]|proc[/\\]|root[/\\]\.|\.ssh|id_[rde][sdc]|\.bash_|\.mysql_|\.aws|\.kube|\.docker|\.git[/\\]|\.svn|\.ht(?:passwd|access)",
         r"(?:web|meta)-inf|wp-config|(?:boot|win|system|desktop|php)\.ini|windows[/\\]|winnt|inetpub|system32|ntds\.dit|unattend|sysprep|config[/\\]sam",
         r"tomcat-users|server\.xml|web\.xml|httpd\.conf|nginx\.conf|my\.cnf|web\.config|machine\.config|global\.asax|appsettings|(?:database|secrets|credentials)\.ya?ml",
