@@ -1,0 +1,160 @@
+"""How clients behave, as one guard sees it: failed log-ins, paths asked for in vain, too much of a flood."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from seawall.core.request import Request
+from seawall.systems.threats.buckets import LeakyBuckets
+from seawall.systems.threats.distinct import DistinctCounter
+from seawall.systems.threats.logins import LoginWatch
+from seawall.systems.threats.messages import FloodPolicy, LoginPolicy, ThreatSnapshot
+from seawall.systems.threats.model import Severity, ThreatClass
+
+__all__ = ["Alarm", "Conduct"]
+
+_PERIOD = 60.0
+"""Seconds over which paths asked for in vain are counted."""
+_MAX_PROBERS = 10_000
+_MOSTLY, _NEARLY_ALL = 0.5, 0.8
+_IN_VAIN = frozenset({400, 403, 404, 405})
+_FLOOD_SECONDS = 2.0
+"""Seconds of its allowance that a client may use up at once."""
+_SEVERITIES = {
+    "guessing": Severity.HIGH,
+    "slow-guessing": Severity.MEDIUM,
+    "credential-stuffing": Severity.HIGH,
+    "account-attack": Severity.HIGH,
+    "password-spraying": Severity.HIGH,
+}
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Somebody does what honest people do not.
+
+    Attributes:
+        subject: such as `client:192.0.2.7` or `account:alice`.
+        detail: for people.
+        shared: whether honest people may stand behind the subject.
+    """
+
+    category: ThreatClass
+    severity: Severity
+    subject: str
+    detail: str
+    shared: bool
+
+
+class Conduct:
+    """What one guard remembers of clients; bounded, pure, not for concurrent use."""
+
+    def __init__(self) -> None:
+        self._policy: LoginPolicy | None = None
+        self._probing = 40
+        self._logins: LoginWatch | None = None
+        self._floods: dict[str, tuple[FloodPolicy, LeakyBuckets]] = {}
+        self._probers: dict[str, _Prober] = {}
+        self.flooded = False
+        """Whether any route is under a flood."""
+
+    def apply(self, snapshot: ThreatSnapshot) -> None:
+        """Take newer settings; what is remembered stays where it still means something."""
+        if snapshot.logins != self._policy:
+            self._policy = snapshot.logins
+            self._logins = None if snapshot.logins is None else LoginWatch(snapshot.logins.limits)
+        self._probing = snapshot.probing
+        known = self._floods
+        self._floods = {
+            flood.route: (flood, known[flood.route][1] if flood.route in known else LeakyBuckets(_FLOOD_SECONDS, 1.0))
+            for flood in snapshot.floods
+        }
+        self.flooded = bool(self._floods)
+
+    def is_too_much(self, client: str, route: str, now: float) -> bool:
+        """Count a request during a flood, and tell whether its client has used up what it may ask."""
+        found = self._floods.get(route)
+        if found is None or not client:
+            return False
+        flood, buckets = found
+        rate = flood.allowances.get(f"client:{client}", flood.stranger)
+        # A bucket leaks one second a second; a request takes the part of a second that the allowance gives it.
+        return buckets.pour(client, now, 1.0 / rate) if rate > 0.0 else True
+
+    def is_login(self, request: Request) -> bool:
+        """Tell whether a request tries to log in."""
+        policy = self._policy
+        return (
+            policy is not None and request.method in policy.methods and request.path.decode("latin-1") in policy.paths
+        )
+
+    @property
+    def account_fields(self) -> tuple[str, ...]:
+        """Names of fields that hold an account."""
+        return self._policy.account_fields if self._policy is not None else ()
+
+    def login_ended(self, status: int) -> bool | None:
+        """Tell whether a log-in that was answered so has failed; None where the answer says neither."""
+        policy = self._policy
+        if policy is None:
+            return None
+        if status in policy.failures:
+            return True
+        return False if 200 <= status < 400 else None
+
+    def login(self, client: str, account: str, now: float, *, failed: bool) -> Iterator[Alarm]:
+        """Take note of how a log-in ended, and yield what is too much."""
+        watch = self._logins
+        if watch is None:
+            return
+        if not failed:
+            watch.succeed(client, account)
+            return
+        for alarm in watch.fail(client, "", account, now):
+            detail = f"{alarm.kind} on {alarm.subject}: {alarm.count:.0f}"
+            yield Alarm(ThreatClass.BRUTE_FORCE, _SEVERITIES[alarm.kind], alarm.subject, detail, alarm.shared)
+
+    def answered(self, request: Request, status: int, now: float) -> Alarm | None:
+        """Take note of an answer, and return an alarm when a client asks for too much that is not there.
+
+        A crowd behind one address asks for much that is not there, too, but for far more that is: what counts is that
+        most of what was asked since the first miss was in vain.
+        """
+        client = request.client
+        prober = self._probers.get(client)
+        if prober is not None:
+            prober.asked += 1
+            if not 0.0 <= now - prober.since < _PERIOD:
+                del self._probers[client]
+                prober = None
+        if status not in _IN_VAIN:
+            return None
+        if prober is None:
+            self._make_room()
+            prober = self._probers[client] = _Prober(now)
+        prober.missed += 1
+        prober.paths.add(request.path.decode("latin-1"))
+        count = prober.paths.count()
+        share = prober.missed / prober.asked
+        if count <= self._probing or share <= _MOSTLY:
+            return None
+        del self._probers[client]
+        severity = Severity.CRITICAL if share > _NEARLY_ALL else Severity.HIGH
+        detail = f"{count} paths asked for in vain within {_PERIOD:.0f} s, {share:.0%} of its requests"
+        return Alarm(ThreatClass.PROBING, severity, f"client:{client}", detail, shared=False)
+
+    def _make_room(self) -> None:
+        if len(self._probers) >= _MAX_PROBERS:
+            for oldest in list(self._probers)[: _MAX_PROBERS // 8]:
+                del self._probers[oldest]
+
+
+class _Prober:
+    """What a client asked since its first miss."""
+
+    __slots__ = ("asked", "missed", "paths", "since")
+
+    def __init__(self, now: float) -> None:
+        self.paths = DistinctCounter()
+        self.since = now
+        self.asked = 1
+        self.missed = 0

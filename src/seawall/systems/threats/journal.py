@@ -1,0 +1,124 @@
+"""What a guard writes down between two reports: counts, events, who asked and who failed; all of it bounded."""
+
+from collections import Counter
+
+from seawall.systems.threats.events import ThreatEvent, redacted
+from seawall.systems.threats.floods import Talker
+from seawall.systems.threats.messages import LoginFailures, RouteCounts, ThreatReport
+from seawall.systems.threats.model import Action, Verdict
+
+__all__ = ["Journal"]
+
+_MAX_EVENTS = 1000
+_MAX_FAILURES = 10_000
+_MAX_CLIENTS = 4096
+"""Clients per route that are counted between two reports; whoever floods is among the first to come."""
+_TOLD_TALKERS = 100
+_MAX_ROUTES = 1000
+
+
+class Journal:
+    """Counts of one guard; not for concurrent use.
+
+    What is gathered between two reports is told once: while nobody listens the oldest stays, and the rest is counted as
+    lost.
+    """
+
+    def __init__(self) -> None:
+        self.inspected = 0
+        self.partial = 0
+        self.lost = 0
+        self.refusals: Counter[str] = Counter()
+        self._actions: Counter[str] = Counter()
+        self._shadowed: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._events: list[ThreatEvent] = []
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._logged_in: dict[tuple[str, str], None] = {}
+        self._routes: dict[str, list[float]] = {}
+        self._talkers: dict[str, dict[str, int]] = {}
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Count what inspection said."""
+        self.inspected += 1
+        if verdict.partial:
+            self.partial += 1
+        for finding in verdict.findings:
+            self._classes[finding.category.value] += 1
+
+    def event(self, event: ThreatEvent) -> None:
+        """Write down an event; secrets are taken out here."""
+        if event.action is not Action.ALLOW:
+            (self._shadowed if event.shadow else self._actions)[event.action.value] += 1
+        if len(self._events) >= _MAX_EVENTS:
+            self.lost += 1
+            return
+        self._events.append(redacted(event))
+
+    def login(self, client: str, account: str, *, failed: bool) -> None:
+        """Write down how a log-in ended."""
+        key = (client, account)
+        if failed:
+            if key in self._failures or len(self._failures) < _MAX_FAILURES:
+                self._failures[key] += 1
+            else:
+                self.lost += 1
+        elif len(self._logged_in) < _MAX_FAILURES:
+            self._logged_in[key] = None
+
+    def asked(self, route: str, client: str) -> None:
+        """Count a request of a client."""
+        clients = self._talkers.get(route)
+        if clients is None:
+            if len(self._talkers) >= _MAX_ROUTES:
+                return
+            clients = self._talkers[route] = {}
+        count = clients.get(client)
+        if count is not None:
+            clients[client] = count + 1
+        elif len(clients) < _MAX_CLIENTS:
+            clients[client] = 1
+
+    def answered(self, route: str, status: int, seconds: float, held: int) -> None:
+        """Count an answer."""
+        row = self._routes.get(route)
+        if row is None:
+            if len(self._routes) >= _MAX_ROUTES:
+                return
+            row = self._routes[route] = [0, 0, 0, 0.0, 0]
+        row[0] += 1
+        if status >= 500:
+            row[2] += 1
+        elif status >= 400:
+            row[1] += 1
+        row[3] += seconds
+        row[4] += held
+
+    def report(self) -> ThreatReport:
+        """Return what is to be told, and forget what is told once."""
+        events, self._events = tuple(self._events), []
+        failures, self._failures = self._failures, Counter()
+        logged_in, self._logged_in = tuple(self._logged_in), {}
+        talkers, self._talkers = self._talkers, {}
+        return ThreatReport(
+            inspected=self.inspected,
+            partial=self.partial,
+            actions=dict(self._actions),
+            shadowed=dict(self._shadowed),
+            classes=dict(self._classes),
+            refusals=dict(self.refusals),
+            events=events,
+            lost=self.lost,
+            failures=tuple(LoginFailures(*key, count) for key, count in failures.items()),
+            logged_in=logged_in,
+            routes={
+                route: RouteCounts(int(row[0]), int(row[1]), int(row[2]), row[3], int(row[4]))
+                for route, row in self._routes.items()
+            },
+            talkers={route: _most(clients) for route, clients in talkers.items()},
+        )
+
+
+def _most(clients: dict[str, int]) -> tuple[Talker, ...]:
+    most = sorted(clients.items(), key=lambda pair: -pair[1])[:_TOLD_TALKERS]
+    return tuple(Talker(f"client:{client}", count) for client, count in most)
