@@ -40,7 +40,7 @@ leases = st.sampled_from([0.0, 0.0, 1.0, 7.5, 100.0, 1e6])
 def windows(draw: st.DrawFn, *, returned: bool = False) -> tuple[WindowAsk, ...]:
     algorithms = draw(st.sampled_from(LAYOUTS))
     length = draw(lengths)
-    cost = st.floats(-50.0, 50.0) | st.sampled_from([1.0, -1.0, 0.0, 1e15]) if returned else costs
+    cost = st.floats(-50.0, 50.0) | st.sampled_from([1.0, -1.0, 0.0, 1e15, float("inf")]) if returned else costs
     return tuple(WindowAsk(one, draw(limits), length, draw(bursts), draw(cost)) for one in algorithms)
 
 

@@ -133,6 +133,14 @@ def test_permits_are_released_and_leaked_ones_expire(counts: EmbeddedCounts, now
     assert [one[0].allowed for one in answered(counts, asked, asked, asked)] == [True, True, False]
 
 
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_an_infinite_refund_forgets_the_key_in_any_algorithm(algorithm: Algorithm, counts: EmbeddedCounts) -> None:
+    window = WindowAsk(algorithm, 3.0, 60.0, 3.0, 1.0)
+    answered(counts, *[(ask("k", window),)] * 3)
+    answered(counts, refunds=(GiveBack("k", (msgspec.structs.replace(window, cost=math.inf),), 0.0),))
+    assert len(counts) == 0
+
+
 def test_a_refund_to_nobody_changes_nothing(counts: EmbeddedCounts) -> None:
     answered(counts, refunds=(GiveBack("k", (gcra(),), 1000.0),))
     assert len(counts) == 0
@@ -213,10 +221,14 @@ def test_a_lease_that_is_no_number_is_refused(value: float) -> None:
         bounded_asks((ask(lease=value),))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_a_refund_with_a_number_that_is_none_is_refused(value: float) -> None:
     with pytest.raises(InvalidError, match="cost"):
         bounded_refunds((GiveBack("k", (gcra(cost=value),), 0.0),))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_refund_of_no_time_is_refused(value: float) -> None:
     with pytest.raises(InvalidError, match="time"):
         bounded_refunds((GiveBack("k", (gcra(),), value),))
 

@@ -82,7 +82,8 @@ class GiveBack(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         key: as in the ask.
-        windows: those of the ask, with the amount that comes back as `cost`; negative to take more, unasked.
+        windows: those of the ask, with the amount that comes back as `cost`; negative to take more, unasked; infinite
+            to forget the key.
         at: as in the answer.
     """
 

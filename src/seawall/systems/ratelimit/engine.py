@@ -10,6 +10,7 @@ from seawall.systems.ratelimit.decisions import Decisions
 from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.guard import Guard
 from seawall.systems.ratelimit.keys import LimitContext
+from seawall.systems.ratelimit.leases import window_asks
 from seawall.systems.ratelimit.model import (
     ANONYMOUS,
     LimitResult,
@@ -233,7 +234,7 @@ class RateLimitEngine:
     def reset(self, key: str) -> bool:
         """Forget a key's counts under every rule, its leases and its penalty; tell whether there was any.
 
-        What shared counts keep of it is theirs to forget.
+        Shared counts are told to forget it as well, by what `returns` gives.
         """
         known = key in self.penalties
         self.penalise(key, None)
@@ -242,6 +243,9 @@ class RateLimitEngine:
             rule.table.remove(key)
             rule.refused.remove(key)
             known = rule.leases.forget(key) or known
+            if rule.shared:
+                windows = window_asks(rule.windows, (1.0,) * len(rule.windows), math.inf, math.inf)
+                self._returns.append(GiveBack(f"{rule.id}\n{key}", windows, 0.0))
         return known
 
     def sweep(self, now: float) -> list[GiveBack]:

@@ -126,6 +126,8 @@ def give_back(states_of: StatesOf, refund: GiveBack, now: float) -> Change | Non
         What has changed; None when there is nothing to give it back to.
     """
     place = place_of(refund.key, refund.windows)
+    if any(window.cost == math.inf for window in refund.windows):
+        return Change(place, (), 0.0)
     states = states_of(place)
     if states is None and all(window.cost >= 0.0 for window in refund.windows):
         return None

@@ -103,11 +103,13 @@ def _bounded(ask: CountAsk) -> CountAsk:
 def _bounded_refund(refund: GiveBack) -> GiveBack:
     if not math.isfinite(refund.at):
         raise _refusal(refund.key, "time", refund.at)
-    windows = _bounded_windows(refund.key, refund.windows, least=-math.inf)
+    windows = _bounded_windows(refund.key, refund.windows, least=-math.inf, most=math.inf)
     return GiveBack(count_key(refund.key), windows, refund.at)
 
 
-def _bounded_windows(key: str, windows: Sequence[WindowAsk], *, least: float) -> tuple[WindowAsk, ...]:
+def _bounded_windows(
+    key: str, windows: Sequence[WindowAsk], *, least: float, most: float = MAX_NUMBER
+) -> tuple[WindowAsk, ...]:
     if not 1 <= len(windows) <= MAX_WINDOWS:
         raise InvalidError(f"{key[:80]!r} has {len(windows)} windows", hint=f"Give 1 to {MAX_WINDOWS}.")
     for one in windows:
@@ -115,7 +117,7 @@ def _bounded_windows(key: str, windows: Sequence[WindowAsk], *, least: float) ->
             raise _refusal(key, "limit", one.limit)
         if not one.burst >= 0.0:
             raise _refusal(key, "burst", one.burst)
-        if not (least <= one.cost and math.isfinite(one.cost)):
+        if not least <= one.cost or one.cost == -math.inf or (one.cost == math.inf and most < math.inf):
             raise _refusal(key, "cost", one.cost)
         if not MIN_WINDOW <= one.window <= MAX_WINDOW:
             raise _refusal(key, "window", one.window)
@@ -128,7 +130,7 @@ def _bounded_windows(key: str, windows: Sequence[WindowAsk], *, least: float) ->
                 min(one.limit, MAX_NUMBER),
                 one.window,
                 min(one.burst, MAX_NUMBER),
-                min(max(one.cost, -MAX_NUMBER), MAX_NUMBER),
+                one.cost if one.cost == math.inf else min(max(one.cost, -MAX_NUMBER), MAX_NUMBER),
             )
             for one in windows
         ]

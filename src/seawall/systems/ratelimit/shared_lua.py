@@ -214,8 +214,8 @@ local function windows_of(word, at)
   while at <= #word do
     local kind, limit, window, burst, cost
     kind, limit, window, burst, cost, at = unpack('<Bdddd', word, at)
-    if not (limit >= 0 and limit <= MOST and burst >= 0 and burst <= MOST and cost >= -MOST and cost <= MOST
-            and window >= SHORTEST and kind <= PERMITS) then
+    if not (limit >= 0 and limit <= MOST and burst >= 0 and burst <= MOST and cost >= -MOST
+            and (cost <= MOST or cost == huge) and window >= SHORTEST and kind <= PERMITS) then
       error('a window is out of its bounds')
     end
     windows[#windows + 1] = {kind = kind, limit = limit, window = window, burst = burst, cost = cost}
@@ -290,8 +290,16 @@ local function changed(states, verdicts)
 end
 
 local function take_back(key, windows, at)
-  local states, charges = states_of(key, windows), false
-  for _, w in ipairs(windows) do charges = charges or w.cost < 0 end
+  local charges, forgets = false, false
+  for _, w in ipairs(windows) do
+    charges = charges or w.cost < 0
+    forgets = forgets or w.cost == huge
+  end
+  if forgets then
+    redis.call('DEL', key)
+    return
+  end
+  local states = states_of(key, windows)
   if not states and not charges then return end
   local verdicts = {}
   for i, w in ipairs(windows) do
