@@ -34,6 +34,10 @@ _PROBE_SECONDS = 20.0
 _FORMAT = b"1"
 _KEPT = 8
 
+_WIDE = re.compile(rb"\\x\{|[\x80-\xff]")
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([89a-fA-F][0-9a-fA-F])|.)", re.DOTALL)
+_SURROGATES = {"d8", "d9", "da", "db", "dc", "dd", "de", "df"}
+
 Groups = Sequence[Sequence[str]]
 
 
@@ -49,7 +53,7 @@ class HyperscanMatcher:
         database = _read(path, hyperscan) if path else None
         if database is None:
             database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-            flat = [(pattern.encode(), index) for index, group in enumerate(groups) for pattern in group]
+            flat = [(_portable(pattern).encode(), index) for index, group in enumerate(groups) for pattern in group]
             if flat:
                 _compile(database, flat, hyperscan)
             if path and flat:
@@ -89,7 +93,7 @@ class Re2Matcher:
         options.one_line = False
         options.log_errors = False
         self._searches = [
-            (index, re2.compile("(?m)" + _alternation(group), options).search)
+            (index, re2.compile("(?m)" + _portable(_alternation(group)), options).search)
             for index, group in enumerate(groups)
             if group
         ]
@@ -168,6 +172,18 @@ def cache_folder() -> Path | None:
     return folder
 
 
+def _portable(pattern: str) -> str:
+    """Return a pattern of `re` as Hyperscan and RE2 write it: code points in braces, and none of surrogates."""
+    return _ESCAPED.sub(_braced, pattern)
+
+
+def _braced(match: re.Match[str]) -> str:
+    digits = match[1] or match[2] or ""
+    if not digits:
+        return match[0]
+    return "\\x{fffd}" if len(digits) == 4 and digits[:2].lower() in _SURROGATES else f"\\x{{{digits}}}"
+
+
 def _alternation(group: Sequence[str]) -> str:
     return "|".join(f"(?:{pattern})" for pattern in group)
 
@@ -192,17 +208,18 @@ def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -
         | hyperscan.HS_FLAG_SINGLEMATCH
     )
     patterns, numbers = zip(*flat, strict=True)
-    flags = [usual] * len(flat)
+    # UTF-8 only where a pattern speaks of such characters: it makes classes and dots several times as large.
+    flags = [usual | hyperscan.HS_FLAG_UTF8 if _WIDE.search(pattern) else usual for pattern in patterns]
     try:
         database.compile(expressions=patterns, ids=numbers, flags=flags)
     except hyperscan.HyperscanError:
         for at, pattern in enumerate(patterns):
-            if not _compiles(pattern, usual, hyperscan):
-                flags[at] = usual | hyperscan.HS_FLAG_PREFILTER
+            if not _compiles(pattern, flags[at], hyperscan):
+                flags[at] |= hyperscan.HS_FLAG_PREFILTER
                 if not _compiles(pattern, flags[at], hyperscan):
                     raise ConfigurationError(
                         f"Hyperscan refuses the pattern {pattern.decode()!r}",
-                        hint="triggers are in ASCII, without look-around and back-references",
+                        hint="it may hold no look-around and no back-reference",
                     ) from None
         database.compile(expressions=patterns, ids=numbers, flags=flags)
 
