@@ -1,0 +1,131 @@
+"""Find injection into LDAP filters (RFC 4515): brackets that close a condition which the value did not open.
+
+The value is read as the middle of a filter. What gives an attack away is the depth of brackets: it falls below zero,
+and then a condition or an operator opens where the application's filter would have ended.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.prose import plain_words
+from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
+
+__all__ = ["DETECTOR", "scan"]
+
+_HIGH, _MEDIUM = Severity.HIGH, Severity.MEDIUM
+
+# An attribute, with options or a matching rule (`cn;lang-de`, `userAccountControl:1.2.840.113556.1.4.803:`).
+_TOKEN: Final = re.compile(
+    r"\s*+(?:([a-z][\w.;-]{0,63}(?::[\w.]{0,40}:?)?\s?(?:[~<>:]=|=(?!=)))"  # 1 attribute and what it is compared by
+    r"|([()])"  # 2 bracket
+    r"|([&|!]\s*+(?=[()]|\Z|[a-z]{1,40}=))"  # 3 operator of a filter
+    r"|(\x00|%00|\\00)"  # 4 the end of the text in C
+    r"|(\*)"  # 5 wildcard
+    r"|([^()&|!*\x00%\\\s]++|.))",  # 6 value
+    re.IGNORECASE | re.DOTALL,
+)
+_KINDS: Final = ("", "a", "", "o", "0", "*", "v")
+_TOKENS_CAP: Final = 400
+_KNOWN: Final = re.compile(
+    r"(?:uid|cn|sn|ou|dc|mail|objectclass|objectcategory|password|userpassword|samaccountname|memberof|member|givenname"
+    r"|telephonenumber|description|admincount|useraccountcontrol|homedirectory|title|name|displayname|department"
+    r"|directory|user|username|login|security_level|zone|type|role|pass|email|surname|commonname|o|c|l|street"
+    r"|id)(?::[\w.]{1,40}:?)?\s?[~<>:]?=",
+    re.IGNORECASE,
+)
+_REOPENED: Final = re.compile(r"\)+\(+(?:o|a|!)")
+_EMPTIED: Final = re.compile(r"\)+\(?o?\(?o?\)")
+_WHOLE: Final = re.compile(r"\((?:o\(|a)")
+
+
+def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
+    """Judge a value: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
+    best: dict[str, Signal] = {}
+    for signal in _signals(text):
+        known = best.get(signal.rule)
+        if known is None or known.confidence < signal.confidence:
+            best[signal.rule] = signal
+    return sorted(best.values(), key=lambda signal: signal.confidence, reverse=True)[:8]
+
+
+def _read(text: str) -> tuple[str, list[str], list[int]]:
+    kinds: list[str] = []
+    tokens: list[str] = []
+    starts: list[int] = []
+    for match in _TOKEN.finditer(text):
+        group = match.lastindex
+        if group is None or len(kinds) >= _TOKENS_CAP:
+            break
+        kinds.append(_KINDS[group] or match[group])
+        tokens.append(match[group])
+        starts.append(match.start(group))
+    return "".join(kinds), tokens, starts
+
+
+def _signals(text: str) -> Iterator[Signal]:
+    kinds, tokens, starts = _read(text)
+    depth = 0
+    for index, kind in enumerate(kinds):
+        if kind == "(":
+            depth += 1
+        elif kind == ")":
+            depth -= 1
+            if depth < 0:
+                yield from _broken(text, kinds, tokens, starts, index)
+                return
+    yield from _balanced(text, kinds, tokens, starts)
+
+
+def _broken(text: str, kinds: str, tokens: list[str], starts: list[int], index: int) -> Iterator[Signal]:
+    """What follows a bracket that closes more than the value opened."""
+    start = starts[index]
+    reopened = _REOPENED.match(kinds, index)
+    before = kinds[:index]
+    if reopened is not None:
+        at = reopened.end() - 1
+        known = kinds[at] == "o" or _KNOWN.match(tokens[at]) is not None
+        tight = text[start:].replace(" ", "")[:2] in (")(", "))") and (known or " " not in text)
+        sure = 0.96 if known and tight else 0.7 if tight else 0.4
+        if plain_words(text, limit=6) >= 4:
+            sure -= 0.3
+        yield Signal("ldap-filter", _HIGH, sure, start, len(text))
+    elif kinds[-1] == "0" or (_EMPTIED.match(kinds, index) and "o" in kinds[index:]):
+        yield Signal("ldap-filter", _HIGH, 0.9, start, len(text))
+    elif "*" in before[-1:] and kinds[index:] == ")" * (len(kinds) - index):
+        yield Signal("ldap-filter", _MEDIUM, 0.45 if index <= 2 else 0.3, start, len(text))
+
+
+def _balanced(text: str, kinds: str, tokens: list[str], starts: list[int]) -> Iterator[Signal]:
+    """Conditions that open within the value: `*(|(mail=*))`, or a filter as a whole."""
+    at = kinds.find("(")
+    while at >= 0:
+        whole = _WHOLE.match(kinds, at)
+        if whole is not None:
+            inner = kinds.find("a", at)
+            if inner >= 0 and _KNOWN.match(tokens[inner]) and "o" not in kinds[at + 2 : inner].replace("o(", ""):
+                after_value = at > 0 and starts[at] > 0 and not text[starts[at] - 1].isspace()
+                nested = kinds[at + 1] == "o"
+                words = plain_words(text, limit=6)
+                if nested or after_value:
+                    sure = 0.93 if after_value and nested else 0.6 if words == 0 else 0.4
+                    yield Signal("ldap-filter", _HIGH, sure - (0.3 if words >= 4 else 0.0), starts[at], len(text))
+                    return
+        at = kinds.find("(", at + 1)
+    if kinds[:1] == "*" and kinds[1:2] in ("(", "o") and len(kinds) <= 3:
+        yield Signal("ldap-filter", _MEDIUM, 0.4, 0, len(text))
+
+
+DETECTOR: Final = Detector(
+    name="ldap",
+    category=ThreatClass.LDAP_INJECTION,
+    owasp="A03:2021",
+    triggers=(
+        r"\)\s{0,4}\(\s{0,4}(?:[&|!]|[a-z][a-z0-9.;:_-]{0,80}\s?[~<>:]?=)",
+        r"\*\)|\)\s{0,4}(?:\x00|%00|\\00)",
+        r"\(\s{0,4}[&|!]\s{0,4}(?:[()]|$|[a-z]{1,40}=)",
+        r"[*a-z0-9]\(\s{0,4}[a-z]{1,32}[~<>]?=",
+    ),
+    scan=scan,
+)

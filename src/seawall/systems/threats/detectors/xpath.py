@@ -1,0 +1,146 @@
+"""Find injection into XPath and XQuery: node functions, axes and paths where a value would end.
+
+The value is read as XPath, after a quote or bracket that closes what the application opened, or where a number is due.
+SQL has conditions of the same shape; what counts here are things that only XPath has.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.prose import plain_words
+from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
+
+__all__ = ["DETECTOR", "scan"]
+
+_HIGH, _MEDIUM = Severity.HIGH, Severity.MEDIUM
+
+_TOKEN: Final = re.compile(
+    r"\s*+(?:((?:ancestor|ancestor-or-self|attribute|child|descendant|descendant-or-self|following|following-sibling"
+    r"|namespace|parent|preceding|preceding-sibling|self)::)"  # 1 axis
+    r"|((?:text|node|comment|processing-instruction|position|last|name|local-name|namespace-uri|document-uri|base-uri)"
+    r"\(\s*+(?=\)|/|\.|@|\*))"  # 2 function of nodes
+    r"|((?:count|string-length|substring|substring-before|substring-after|contains|starts-with|ends-with|concat"
+    r"|normalize-space|translate|string|number|boolean|not|sum|id|matches|tokenize|replace|string-to-codepoints"
+    r"|codepoints-to-string|encode-for-uri|exists|true|false|upper-case|lower-case)\()"  # 3 function
+    r"|((?:doc|doc-available|document|collection|unparsed-text|unparsed-text-lines|environment-variable"
+    r"|system-property|static-base-uri|current-dateTime|fn:\w+|saxon:\w+|xdmp:\w+)\()"  # 4 function that reaches out
+    r"|(//?(?=[\w*@.]|$)|//?)"  # 5 path
+    r"|((?:or|and|div|mod)(?![\w-]))"  # 6 logical
+    r"|(\"[^\"]*+\"|'[^']*+')"  # 7 string
+    r"|([<>!]?=|[<>])"  # 8 comparison
+    r"|(@?[\w.:-]++|\.\.?|@\*)"  # 9 name or number
+    r"|([\[\]()|*,+])"  # 10 punctuation
+    r"|(['\"][\s\S]*+)"  # 11 string that the end cuts off
+    r"|(\(:[\s\S]*?:\)|\S))",  # 12 anything else
+    re.IGNORECASE,
+)
+_KINDS: Final = ("", "x", "N", "f", "D", "/", "&", "s", "=", "w", "", "t", "?")
+_TOKENS_CAP: Final = 400
+_CLOSES: Final = re.compile(r"[\s)\]]*+(?:or\b|and\b|\]|\||/)", re.IGNORECASE)
+# A path or node function within a condition; or another path after the one that the value ended.
+_NODES: Final = re.compile(r"N|x[*wNf]|D|f\(*(?:/|N|x|f\(*(?:N|/|x))")
+_JOINED: Final = re.compile(r"[\])s]*\|/[*w/x@]?")
+_CONDITION: Final = re.compile(r"&[(!]*(?:N|f|x|D|/)")
+
+
+def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
+    """Judge a value: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
+    best: dict[str, Signal] = {}
+    for signal in _signals(text):
+        known = best.get(signal.rule)
+        if known is None or known.confidence < signal.confidence:
+            best[signal.rule] = signal
+    return sorted(best.values(), key=lambda signal: signal.confidence, reverse=True)[:8]
+
+
+def _read(text: str, start: int) -> tuple[str, list[int]]:
+    kinds: list[str] = []
+    starts: list[int] = []
+    for match in _TOKEN.finditer(text, start):
+        group = match.lastindex
+        if group is None or len(kinds) >= _TOKENS_CAP:
+            break
+        kinds.append(_KINDS[group] or match[group])
+        starts.append(match.start(group))
+    return "".join(kinds), starts
+
+
+def _signals(text: str) -> Iterator[Signal]:
+    length = len(text)
+    for quote in "'\"":
+        at = text.find(quote)
+        if at >= 0 and _CLOSES.match(text, at + 1):
+            kinds, starts = _read(text, at + 1)
+            if starts:
+                yield from _broken(kinds, at, length)
+    kinds, starts = _read(text, 0)
+    if not starts:
+        return
+    words = plain_words(text, limit=6)
+    joined = kinds.find("|/")
+    if joined >= 0:
+        bracketed = joined > 0 and kinds[joined - 1] == "]"
+        node = kinds[joined + 2 : joined + 3] in ("*", "w", "/", "x", "@")
+        sure = 0.93 if bracketed else 0.85 if node and words <= 1 and kinds[joined + 2 : joined + 3] != "w" else 0.4
+        yield Signal("xpath-path", _HIGH, sure, starts[joined], length)
+    condition = _CONDITION.search(kinds)
+    nodes = _NODES.search(kinds)
+    compared = "=" in kinds or "/" in kinds or "," in kinds
+    if condition is not None and nodes is not None and words <= 2 and compared:
+        yield Signal(
+            "xpath-condition", _HIGH, 0.85 if condition.start() <= 2 else 0.6, starts[condition.start()], length
+        )
+    elif nodes is not None:
+        sure = _alone(text[starts[0] :], kinds, nodes, words)
+        if sure >= 0.3:
+            yield Signal("xpath-function", _MEDIUM, sure, starts[nodes.start()], length)
+
+
+def _alone(text: str, kinds: str, nodes: re.Match[str], words: int) -> float:
+    """How sure nodes are without a condition."""
+    if words > 2:
+        return 0.3
+    found = nodes[0]
+    if found[0] == "x" and found[1] == "w":
+        return 0.3 if kinds[nodes.end() : nodes.end() + 1] == "(" else 0.6
+    if found[0] in "fx":
+        return 0.85 if "=" in kinds or ("/" in found and "[" not in kinds[: nodes.start()]) or found[0] == "x" else 0.55
+    if found == "D":
+        return 0.85 if nodes.start() <= 1 and ("//" in text or "concat" in text) else 0.3
+    return 0.75 if "/" in kinds and "[" in kinds else 0.6 if kinds[0] in "/N" and "=" in kinds else 0.3
+
+
+def _broken(kinds: str, at: int, length: int) -> Iterator[Signal]:
+    """What follows a quote that ended the value."""
+    rest = kinds.lstrip(")")
+    if _JOINED.match(rest):
+        yield Signal("xpath-path", _HIGH, 0.95, at, length)
+    elif rest.startswith("]") and ("/" in rest or "[" in rest):
+        yield Signal("xpath-path", _HIGH, 0.9, at, length)
+    elif rest[:1] in ("&", "]") and _NODES.search(rest):
+        yield Signal("xpath-condition", _HIGH, 0.94, at, length)
+    elif rest[:2] == "&/" and rest[2:3] in ("*", "w", "@", "x"):
+        yield Signal("xpath-path", _HIGH, 0.85, at, length)
+    elif rest[:1] == "&" and "&[" not in rest and ("f" in rest and "@" not in rest[:1] and "/" in rest):
+        yield Signal("xpath-condition", _HIGH, 0.8, at, length)
+
+
+DETECTOR: Final = Detector(
+    name="xpath",
+    category=ThreatClass.XPATH_INJECTION,
+    owasp="A03:2021",
+    triggers=(
+        r"\]\s{0,8}(?:\||/)|\|\s{0,8}//?[a-z*@.]|\|\s{0,8}//",
+        r"\b(?:ancestor|attribute|child|descendant|following|namespace|parent|preceding|self)[a-z-]{0,16}::",
+        r"\b(?:text|node|comment|position|last|name|local-name|namespace-uri|processing-instruction)\(\s{0,4}[)/.@*]",
+        (
+            r"\b(?:count|string-length|substring|contains|starts-with|normalize-space|string|name|boolean|not|sum|concat)\(\s{0,4}"
+            r"(?:/|\.|[a-z-]{2,24}\(|[a-z]{4,12}::|@)"
+        ),
+        r"\b(?:doc|doc-available|document|unparsed-text|collection)\(\s{0,4}['\"c]",
+        r"['\"]\s{0,8}[)\]]{1,8}\s{0,8}(?:/|\||or\b|and\b)|\b(?:or|and)\s{1,8}//?[a-z*@]",
+    ),
+    scan=scan,
+)

@@ -1,0 +1,50 @@
+import pytest
+from asking import asking
+
+from seawall.systems.threats.detectors.graphql import DETECTOR
+from seawall.systems.threats.model import PlaceKind
+
+ask = asking(DETECTOR, PlaceKind.GRAPHQL)
+
+
+@pytest.mark.parametrize(
+    ("document", "rule"),
+    [
+        ("{" + "a{" * 30 + "b" + "}" * 31, "graphql-depth"),
+        ("{" + " ".join(f"a{index}: login(pin: {index})" for index in range(60)) + "}", "graphql-aliases"),
+        ("{a " + "@skip(if: true) " * 30 + "}", "graphql-directives"),
+        ("query {...A} fragment A on X {...B} fragment B on X {...A}", "graphql-cycle"),
+        ("query {...A} fragment A on X {a {...A}}", "graphql-cycle"),
+        ("{" + "name " * 300 + "}", "graphql-repetition"),
+        ("{a}" * 30, "graphql-operations"),
+        ("{__schema {types {name}}}", "graphql-introspection"),
+        ('{a: __type(name: "User") {name}}', "graphql-introspection"),
+    ],
+)
+def test_abuse_is_found(document, rule):
+    assert ask(document)[0] == rule
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "query Q($a: Int = 1) {user(id: $a) {id name friends(first: 10) {edges {node {id __typename}}}}}",
+        'mutation {a(input: {x: 1, y: [1, 2], z: "{{{{{{{{{{{{{{{{{{{{{{{{{{{{"}) {ok}}',
+        "query {...A ...B} fragment A on X {a ...B} fragment B on X {c}",
+        "{" + " ".join(f"field{index}" for index in range(200)) + "}",
+        '{search(text: "what does __schema mean?") {id}}',
+        "# __schema\n{a}",
+        "{a(x: {b: 1, c: 2, d: {e: 3}})}",
+        "{",
+    ],
+)
+def test_honest_documents_pass(document):
+    assert ask(document)[1] == 0.0
+
+
+def test_introspection_alone_is_ambiguous():
+    assert ask("query IntrospectionQuery { __schema { types { name } } }")[1] < 0.75
+
+
+def test_only_documents_are_looked_at():
+    assert DETECTOR.kinds == {PlaceKind.GRAPHQL}

@@ -1,0 +1,71 @@
+import pytest
+from asking import asking
+from lookalikes import AMBIGUOUS, PLAIN, generated
+
+from seawall.systems.threats.detectors.ldap import DETECTOR
+
+ask = asking(DETECTOR)
+
+ATTACKS = (
+    "*)(uid=*))(|(uid=*",
+    "admin)(&)",
+    "*)(objectClass=*",
+    "x)(|(password=*))",
+    "*(|(mail=*))",
+    "*(|(objectclass=*))",
+    "admin)(!(&(1=0",
+    "*))\x00",
+    "*))%00",
+    "x)(cn=*",
+    "*)(&",
+    "*)(|(&",
+    "admin)(|(password=*)",
+    "*)((|userPassword=*)",
+    "admin*)((|userpassword=*)",
+    "*)(|(mail=*))",
+    "*)(|(objectclass=*))",
+    "foo)(sn=100",
+    "*)(mail=a*",
+    "a)(department=*)(|(x=y)",
+    "pwd)(&))",
+    "*)(userPassword:2.5.13.18:=\\xx",
+    "admin)(\n|(password=*)",
+    "*)(zone=public)",
+)
+HONEST = (
+    "f(x)(y=1)",
+    ":-) (see a=b)",
+    "(a)(b=c)",
+    "call(a)(b)",
+    "foo (bar)(baz=1)",
+    "sin(x)(x=2)",
+    "a) b=1 (c)",
+    "1) (a=5) 2)",
+    "x*)",
+    "(*)",
+    "f(*)",
+    "list(map(lambda x: x*2, a))",
+    "mail=foo@bar.com (home)",
+    "c) (d) e=f",
+    "Smith (John)(name=foo)",
+    "print(f(a=1)(b=2))",
+)
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_attacks_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize("text", HONEST + PLAIN)
+def test_honest_values_stay_below_ambiguous(text):
+    assert ask(text)[1] < 0.6
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_what_people_paste_stays_below_sure(text):
+    assert ask(text)[1] < 0.75
+
+
+def test_honest_values_as_they_come_are_not_flagged():
+    assert [text for text in generated(1_000, seed=5) if ask(text)[1] >= 0.6] == []
