@@ -25,9 +25,9 @@ _SLASHES = re.compile(
     r"|0x(?:2f|5c)|[\uff0f\uff3c\u2215\u2216\u2044])+(?:[/\\])*",
     re.IGNORECASE,
 )
-_CLIMB = re.compile(r"(?<![\w.])(?P<lead>/|%+)?(?P<dots>\.{2,4})(?P<odd>;[^/]{0,16}|%00|\x00|\"{2}|'{2}|\s)?(?=/)")
+_CLIMB = re.compile(r"(?<![\w.])(?P<lead>/|%{1,4})?(?P<dots>\.{2,4})(?P<odd>;[^/]{0,16}|%00|\x00|\"{2}|'{2}|\s)?(?=/)")
 _CLIMB_ANY = re.compile(r"\.\.(?:;[^/]{0,16})?/")
-_STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,}$")
+_STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,64}$")
 _SQUASHED = re.compile(
     r"\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)",
     re.IGNORECASE,
@@ -153,7 +153,7 @@ def _wrappers(text: str) -> Iterator[Signal]:
 
 
 def _others(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
-    """What needs no file name: remote scripts, network shares, cut-off suffixes, dots whose slashes were filtered out."""
+    """What needs no file name: remote scripts, network shares, cut-off suffixes, dots whose slashes were taken out."""
     if ":" in text:
         yield from _wrappers(text)
     if "//" in text and kind != PlaceKind.HEADER:

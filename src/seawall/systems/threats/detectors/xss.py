@@ -24,7 +24,6 @@ _HANDLER = re.compile(
     r"(?<![a-z0-9_.$-])on([a-z]{3,24})(?:[^a-z0-9>=\n]{0,12}|\[[a-z]\])=\s*([^>]{0,80})", re.IGNORECASE
 )
 _QUOTE_BEFORE = re.compile(r"(?:^|[\"'`])[^\"'`<>=]{0,24}$")
-_CURLY = re.compile(r"\{\{|\$\{|&\{|\[\[")
 _UTF7 = re.compile(r"\+adw-|\+/v[89+/]|\+ADw", re.IGNORECASE)
 _ODD = re.compile(r"\xbc\s*/?\s*(?:script|img|svg|iframe)", re.IGNORECASE)
 _STYLE = re.compile(
@@ -35,9 +34,7 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _URL_BEFORE = re.compile(r"[=(\"'`\s,;:/?>\]]|^")
-_MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s*[\"'`]?\s*$|<!--\s*$|[;)}\]]\s*$|^[+\-;|&*,]")
-_SYNTAX = re.compile(r"^[\w$.'\"`\\\[\](){}+\-*/=;:,!?&|<>~^%@#\s]+$")
-_STATEMENT = re.compile(r"[;=(){}\[\]`]")
+_MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s{0,8}[\"'`]?\s{0,8}$|<!--\s*$|[;)}\]]\s*$|^[+\-;|&*,]")
 _AUTOFOCUS = re.compile(
     r"[\"'`\s/](?:autofocus|accesskey|tabindex|contenteditable|formaction|srcdoc)\s*(?:=|$|\s)", re.IGNORECASE
 )

@@ -1,0 +1,110 @@
+"""Look-ups that logging and text libraries carry out, such as those of Log4j, however deep they are nested.
+
+The inner look-ups that hide the outer one are carried out here as far as they need nothing from the machine, as the
+library would: `${lower:J}` gives "j", and so does `${::-j}`.
+"""
+
+import re
+from collections.abc import Sequence
+
+from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.prose import in_code, plain_words
+from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
+
+__all__ = ["DETECTOR", "resolved"]
+
+MAX_ROUNDS = 24
+"""Levels of nesting that are carried out."""
+MAX_LENGTH = 8192
+"""Characters from the first look-up on that are carried out."""
+
+_INNER = re.compile(r"[$%]\{([^${}%]{0,512})\}")
+_JNDI = re.compile(
+    r"[$%#]\{?\s{0,4}\{?\s{0,4}j\s{0,4}n\s{0,4}d\s{0,4}i\s{0,4}:|\bjndi\s*:\s*(?:ldaps?|rmi|dns|iiop|corba|nds|nis|https?)",
+    re.IGNORECASE,
+)
+_EXTERNAL = re.compile(r"[$%]\{\s*(?:script|dns|url|file|const|xml|resourcebundle|base64decoder)\s*:", re.IGNORECASE)
+_KNOWN = re.compile(
+    r"[$%]\{\s*(?:env|sys|java|ctx|main|map|sd|event|docker|k8s|kubernetes|spring|web|log4j|bundle|jvmrunargs|hostname|date|marker|lower|upper|sysproperty|base64)\s*:|\$\{::?-|\$\{hostname\}",
+    re.IGNORECASE,
+)
+_START = re.compile(r"[$%]\{|jndi", re.IGNORECASE)
+
+
+def _value(body: str) -> str:
+    """What a look-up without inner ones gives, or a mark for what only the machine knows."""
+    kind, colon, rest = body.partition(":")
+    kind = kind.strip().lower()
+    if not colon:
+        return "\x01"
+    if kind in {"lower", "upper"}:
+        return rest.lower()
+    if kind == "date":
+        return rest.strip("'\"")
+    if kind in {"base64", "base64decoder"}:
+        return "\x01"
+    if kind in {"jndi", "script", "dns", "url", "file", "const"}:
+        return f"\x02{body}\x03"
+    _, default, fallback = body.partition(":-")
+    return fallback if default else "\x01"
+
+
+def resolved(text: str) -> tuple[str, int]:
+    """Carry out the innermost look-ups until none is left: the text that results, and how many had hidden something.
+
+    What a library would do harm with stays, in the form that it has by then. At most 24 levels and 8 Ki characters.
+    """
+    hidden = 0
+    for _ in range(MAX_ROUNDS):
+        count = 0
+
+        def carried_out(match: re.Match[str]) -> str:
+            nonlocal count
+            count += ":" in match[1]
+            return _value(match[1])
+
+        changed = _INNER.sub(carried_out, text)
+        if changed == text:
+            break
+        text = changed
+        hidden += count
+    return text.replace("\x02", "${").replace("\x03", "}"), hidden
+
+
+def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the same text means the same in every place
+    """Judge one view of a value. Linear in the text, up to a constant number of levels."""
+    start = _START.search(text)
+    if start is None:
+        return ()
+    part = text[start.start() : start.start() + MAX_LENGTH]
+    found = _JNDI.search(part)
+    plain, hidden = resolved(part) if "{" in part else (part, 0)
+    harmful = found or _JNDI.search(plain)
+    where = (start.start(), min(len(text), start.start() + len(part)))
+    prose = plain_words(text) >= 6
+    if harmful:
+        confidence = 0.75 if "{" not in part else 0.8 if found and prose else 0.98
+        if in_code(text, start.start()):
+            confidence = 0.75
+        return [Signal("lookup-jndi", Severity.CRITICAL, confidence, *where)]
+    external = _EXTERNAL.search(part) or _EXTERNAL.search(plain)
+    if external:
+        return [Signal("lookup-code", Severity.CRITICAL, 0.6 if prose else 0.93, *where)]
+    known = _KNOWN.search(part)
+    if known:
+        confidence = 0.9 if hidden >= 2 else 0.86
+        return [
+            Signal(
+                "lookup-nested" if hidden >= 2 else "lookup-value", Severity.HIGH, 0.5 if prose else confidence, *where
+            )
+        ]
+    return ()
+
+
+DETECTOR = Detector(
+    name="lookup",
+    category=ThreatClass.LOOKUP_INJECTION,
+    owasp="A03:2021",
+    triggers=(r"[$%]\{[^}]{0,64}[:$%]|[$%]\{[a-z]{0,16}[$%:]|jndi\s{0,4}:|\$\{hostname\}",),
+    scan=scan,
+)

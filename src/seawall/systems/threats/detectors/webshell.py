@@ -1,0 +1,136 @@
+"""Web shells: script that a server runs on upload, the shells' own names, and the file names that bring them in."""
+
+import re
+from collections.abc import Sequence
+
+from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.prose import in_code, plain_words
+from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
+
+__all__ = ["DETECTOR"]
+
+MAX_SIGNALS = 8
+_OPEN = re.compile(
+    r"<\?(?:php\b|=|(?=[\s@$]))|<%[@=!]?|<script[^>]{0,64}(?:runat\s*=|language\s*=\s*[\"']?php)", re.IGNORECASE
+)
+MAX_CODE = 2000
+"""Characters after an opening tag that are read as its code."""
+
+_INPUT = re.compile(
+    r"\$_(?:get|post|request|cookie|server|files|session)\b|\$http_(?:get|post)_vars|php://input|getallheaders|request\s*[.(\[]|getparameter|request\.(?:item|form|querystring)|\$\{?\s*[_\"']|\$GLOBALS",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(
+    r"(?<![\w$>])(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|include(?:_once)?|require(?:_once)?|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|fwrite|fputs|phpinfo|ini_set|error_reporting|show_source|highlight_file|readfile|file_get_contents|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|fsockopen|chr|hex2bin|pack|parse_str|extract|register_shutdown_function|mail)\s*[(\s\"'`])|`[^`]{1,100}`|\$\w{1,20}\s*\(\s*\$|\$_\w+\[[^\]]{1,40}\]\s*\(",
+    re.IGNORECASE,
+)
+_DIRECT = re.compile(
+    r"(?:eval|assert|system|exec|shell_exec|passthru|popen|execute|include|require|create_function|preg_replace)\s{0,8}[(\s]\s{0,8}(?:@?(?:base64_decode|gzinflate|gzuncompress|str_rot13|strrev|urldecode|hex2bin|stripslashes|unescape|request|response)\s{0,8}[(.\[]\s{0,8}){0,4}[\"']?\s{0,8}(?:\$_(?:get|post|request|cookie|server)|\$http_|request\b|chr\s{0,8}\(\d|[\"'][a-z0-9+/=]{24,}|\$\{|php://input)"
+    r"|\$_(?:get|post|request|cookie)\s{0,8}\[[^\]]{1,40}\]\s{0,8}\(|getruntime\s{0,8}\(\s{0,8}\)\s{0,8}\.\s{0,8}exec\s{0,8}\(\s{0,8}request|(?:assert|eval)\s{0,8}\(\s{0,8}\$_|@eval\s{0,8}\(|@assert\s{0,8}\(|unserialize\s{0,8}\(\s{0,8}\$_",
+    re.IGNORECASE,
+)
+_NAMES = re.compile(
+    r"(?:^|[/\\=\s\"'])(?:c99(?:shell|madshell)?|r57(?:shell)?|b374k[\w.-]{0,12}|wso\d?[\w.-]{0,8}|weevely\d?|webadmin|phpspy\w{0,8}|antichat|locus7s|gny|c100|phpremoteview|nstview|alfa(?:shell|_?v?\d|cgiapi)|indoxploit|mini_?shell|simple-?backdoor|php-?backdoor|perlcmd|cmdasp|aspxspy\w{0,6}|aspydrv|jspspy|jsp(?:file)?browser|cmd_?jsp|reGeorg|neoreg|tunnel\.nosocket|p0wny(?:shell|@shell)?|china_?chopper|behinder|godzilla|antsword|shell\d{0,3}|backdoor\d?|bypass\d?|up(?:load)?shell|sh3ll|marijuana|leafmailer|gel4y|wp-(?:vcd|tmp|feed|cd)|wikindex|about\.php7|fw\.php|lock360|0x1ed\w*|xleet\w*|priv8\w*|an0nym0us\w*)\.(?:php\d?|phtml|asp|aspx|ashx|asmx|jsp|jspx|cfm|pl|cgi|txt)\b",
+    re.IGNORECASE,
+)
+_TELLING = re.compile(
+    r"c99|r57|b374k|wso\d|weevely|phpspy|alfa|indoxploit|backdoor|aspxspy|jspspy|cmdasp|regeorg|p0wny|chopper|behinder|godzilla|antsword|c100|sh3ll|antichat",
+    re.IGNORECASE,
+)
+_SCRIPT_FILE = re.compile(
+    r"\.(?:php\d?|pht|phtm|phtml|phar|phps|pgif|shtml|inc|asp|aspx|ashx|asmx|asa|cer|cdx|jsp|jspx|jspf|jsw|jsv|war|cfm|cfml|cgi|pl|htaccess|user\.ini)(?P<more>[\s.;:%\x00/\\].{0,64}|::\$data.{0,16})?$|^\.(?:htaccess|user\.ini)$|^web\.config$",
+    re.IGNORECASE | re.DOTALL,
+)
+_DRIVEN = re.compile(
+    r"^[\s\"'?&]*(?:cmd|c|exec|command|shell|pass|code|z0|ant)=[^&]{0,400}(?:;|\(|whoami|uname|\bid\b)|@ini_set\s*\(\s*[\"']display_errors|z\d=|edoced_46esab|eval\(base64_decode\(|\be=base64_decode",
+    re.IGNORECASE,
+)
+
+
+def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
+    """Judge one view of a value. Linear in the text."""
+    signals: list[Signal] = []
+    prose = plain_words(text) >= 8
+    direct = _DIRECT.search(text)
+    if direct:
+        signals.append(_signal("webshell-direct", 0.6 if prose else 0.93, direct.start(), direct.end()))
+    for count, opening in enumerate(_OPEN.finditer(text)):
+        if count >= 8:
+            break
+        signals.append(_code(text, opening, prose=prose))
+    driven = _DRIVEN.search(text) if "base64" in text or "46esab" in text or "ini_set" in text else None
+    if driven:
+        signals.append(_signal("webshell-driven", 0.88, driven.start(), driven.end()))
+    if kind in {PlaceKind.PATH, PlaceKind.QUERY, PlaceKind.FILENAME, PlaceKind.FORM}:
+        name = _NAMES.search(text)
+        if name and not prose:
+            signals.append(
+                _signal("webshell-name", 0.88 if _TELLING.search(name[0]) else 0.6, name.start(), name.end())
+            )
+    if kind == PlaceKind.FILENAME:
+        script = _SCRIPT_FILE.search(text)
+        if script:
+            signals.append(
+                _signal(
+                    "webshell-upload",
+                    0.93 if script["more"] or text.startswith(".") else 0.86,
+                    script.start(),
+                    script.end(),
+                )
+            )
+    signals = [signal for signal in signals if signal.confidence >= 0.3]
+    signals.sort(key=_strength, reverse=True)
+    if signals and in_code(text, signals[0].start):
+        return [signal._replace(confidence=min(signal.confidence, 0.55)) for signal in signals[:MAX_SIGNALS]]
+    return signals[:MAX_SIGNALS]
+
+
+def _code(text: str, opening: re.Match[str], *, prose: bool) -> Signal:
+    """Script between the tags of a server's language: what it takes from the request, and what it runs."""
+    stop = min(len(text), opening.end() + MAX_CODE)
+    runs = _RUNS.search(text, opening.end(), stop)
+    takes = _INPUT.search(text, opening.end(), stop)
+    language = opening[0].lower()
+    if runs and takes:
+        confidence = 0.96
+    elif runs:
+        confidence = 0.9
+    elif language.startswith("<?php") or "runat" in language:
+        confidence = 0.7
+    elif language == "<?=" or takes:
+        confidence = 0.6
+    else:
+        confidence = 0.2
+    if prose:
+        confidence -= 0.25
+    return _signal("webshell-code", confidence, opening.start(), runs.end() if runs else opening.end())
+
+
+def _signal(rule: str, confidence: float, start: int, end: int) -> Signal:
+    return Signal(
+        rule,
+        Severity.CRITICAL if confidence >= 0.85 else Severity.HIGH if confidence >= 0.6 else Severity.MEDIUM,
+        confidence,
+        start,
+        end,
+    )
+
+
+def _strength(signal: Signal) -> float:
+    return signal.confidence
+
+
+DETECTOR = Detector(
+    name="webshell",
+    category=ThreatClass.WEB_SHELL,
+    owasp="A04:2021",
+    triggers=(
+        r"<\?(?:php|=|[\s@$])|<%|<script[^>]{0,64}(?:runat|php)",
+        r"(?:eval|assert|system|exec|passthru|popen|execute|include|require|create_function|preg_replace|unserialize)\s{0,8}[(\s]\s{0,8}[@\"'$(a-z]{1,24}[^a-z]{0,4}(?:\$|\(|request|\[)",
+        r"\$_(?:get|post|request|cookie)|getruntime|@eval|@assert|edoced_46esab|base64_decode|ini_set",
+        r"c99|r57|b374k|wso|weevely|webadmin\.|phpspy|antichat|locus7s|gny\.|c100|phpremoteview|nstview|alfa|indoxploit|mini_?shell|backdoor|perlcmd|cmdasp|aspxspy|aspydrv|jsp(?:spy|browser|filebrowser)|cmd_?jsp|regeorg|neoreg|tunnel\.|p0wny|chopper|behinder|godzilla|antsword",
+        r"(?:shell[0-9]{0,3}|bypass[0-9]?|sh3ll|marijuana|leafmailer|gel4y|wp-(?:vcd|tmp|feed|cd)|wikindex|fw|lock360|xleet[a-z0-9_]{0,16}|priv8[a-z0-9_]{0,16}|an0nym0us[a-z0-9_]{0,16})\.(?:ph|as|js|cf|pl|cg|txt)",
+        r"\.(?:php[0-9]?|pht|phtm|phtml|phar|phps|pgif|shtml|inc|asp|aspx|ashx|asmx|asa|cer|cdx|jsp|jspx|jspf|jsw|jsv|war|cfm|cfml|cgi|pl|htaccess|user\.ini)(?:[\s.;:%\x00/\\]|$)|^web\.config$",
+    ),
+    scan=scan,
+)
