@@ -1,31 +1,37 @@
-"""The rate limiter inside an application: the gateway's decisions without a gateway, counted in this process."""
+"""The rate limiter inside an application: the gateway's decisions without a gateway. Long: one class, mostly words."""
 
+import functools
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import ValidationError
 
+from seawall.adapters.batched_counts import BatchedCounts
+from seawall.adapters.shared_limits import SharedLimits
 from seawall.config.environment import read_environment
 from seawall.config.keypath import key_path
 from seawall.config.loader import load
 from seawall.config.problems import Translator
 from seawall.config.section import Path as KeyPath
 from seawall.config.section import Section
+from seawall.control.counts import open_counts
 from seawall.control.tree import Settings
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import ConfigurationError, InvalidError, NotFoundError, SeawallError
 from seawall.core.instruments import Sample
+from seawall.state.open import redact_url
 from seawall.systems.ratelimit.factors import LoadSample
 from seawall.systems.ratelimit.instruments import samples_of
 from seawall.systems.ratelimit.keys import LimitContext
 from seawall.systems.ratelimit.local import LocalLimits
-from seawall.systems.ratelimit.model import Factors, LimitResult, QuotaState, Reason
+from seawall.systems.ratelimit.model import Counting, Factors, LimitResult, QuotaState, Reason
 from seawall.systems.ratelimit.plan import make_plan
 from seawall.systems.ratelimit.settings import DEFAULT_BASE, RateLimitSettings, RuleSettings
 from seawall.systems.ratelimit.status import LimiterStatus, limiter_status
@@ -66,35 +72,53 @@ class AdaptiveRateLimiter:
     """Decide which requests may pass; needs no process, no loop and no store around it.
 
     Limits follow the caller's role, the endpoint, the server's load and reported threats. Counts are those of this
-    process: with several processes each has its own.
+    process: with several processes each has its own, unless a store is given.
 
     Args:
         config: a `[ratelimit]` table as a mapping; or its settings; or the path of a `seawall.toml`, read with the
             environment as the gateway reads it. By default 100 requests per 60 s and identity, and what the
             environment says (`RATE_LIMIT_*`, `SEAWALL_RATELIMIT__*`); no file is looked for.
+        store: `redis://...`, where every process that gives the same URL counts together: `check_limit` and `admit` ask
+            there, for 5 ms at most, unless a lease or an earlier refusal answers. `counts` in the configuration says
+            of each rule whether it does. What does not wait (`check`, `decide`, `hold`) still counts in this process
+            alone, within its share.
+        processes: how many share the limits; each admits its part of them while it counts alone.
         clock: time; the machine's by default.
         on_escalation: told each step that a key goes up the ladder of violations, within the decision that led to it;
             `report` is the step that threat detection wants to know. It is also logged.
 
     Raises:
-        ConfigurationError: the configuration is refused; `problems` holds every finding.
+        ConfigurationError: the configuration is refused, `problems` holds every finding; or the store's URL is.
 
-    Safe to call from several threads. A decision takes a few microseconds.
+    Safe to call from several threads. A decision takes a few microseconds. With a store, close it on each event loop
+    that asked: `await limiter.close()`, or `async with limiter:`.
     """
 
     def __init__(
         self,
         config: Config | None = None,
         *,
+        store: str = "",
+        processes: int = 1,
         clock: Clock | None = None,
         on_escalation: Callable[[Escalation], None] | None = None,
     ) -> None:
+        if processes < 1:
+            raise ConfigurationError(f"{processes} processes cannot share a limit", hint="Give 1 or more.")
         self._clock: Clock = clock or SystemClock()
         self._tell = on_escalation
         self._lock = threading.RLock()
         self._settings = _settings(config)
-        self._plan = make_plan(self._settings)
+        self._stored = bool(store)
+        self._plan = make_plan(self._settings, shared=self._stored)
         self._limits = LocalLimits(self._plan, self._clock, self._on_escalation)
+        self._limits.publish(share=1.0 / processes)
+        self._shared: SharedLimits | None = None
+        if store:
+            _check_store(store)
+            self._shared = SharedLimits(self._limits, self._lock, functools.partial(_connect, store))
+        elif any(rule.counts is not Counting.LOCAL for rule in self._plan.rules):
+            _log.warning("rules want shared counts, but no store is given: they count in this process alone")
         self._headers = _header_names(self._settings)
 
     @property
@@ -112,7 +136,10 @@ class AdaptiveRateLimiter:
     async def check_limit(
         self, identifier: str, context: LimitContext | Mapping[str, Any] | None = None
     ) -> LimitResult:
-        """Decide on one request and take what it costs; a refused one takes nothing. It never waits.
+        """Decide on one request and take what it costs; a refused one takes nothing.
+
+        It waits for nothing but a store, and for that 5 ms at most; while the store is away each rule decides as its
+        `on_store_failure` says.
 
         Args:
             identifier: who asks, in the application's own words; empty for whom the context names.
@@ -122,17 +149,21 @@ class AdaptiveRateLimiter:
             InvalidError: the identifier or the context is not of the right shape.
             CostError: the cost is negative, infinite or not a number.
         """
-        return self.check(identifier, context)
+        return await self.admit(_context(identifier, context))
+
+    async def admit(self, context: LimitContext) -> LimitResult:
+        """Decide on one request by its context alone; as `check_limit`. A caller that is cancelled takes nothing."""
+        return self.decide(context) if self._shared is None else await self._shared.check(context)
 
     def check(self, identifier: str = "", context: LimitContext | Mapping[str, Any] | None = None) -> LimitResult:
-        """Decide on one request; as `check_limit`, for callers that are not async.
+        """Decide on one request by the counts of this process alone; for callers that are not async.
 
         What the result holds permits for (rules with `algorithm = "concurrency"`) counts as in flight until `release`.
         """
         return self.decide(_context(identifier, context))
 
     def decide(self, context: LimitContext) -> LimitResult:
-        """Decide on one request by its context alone; the quickest way to ask."""
+        """Decide on one request by its context, and the counts of this process, alone; the quickest way to ask."""
         with self._lock:
             return self._limits.check(context)
 
@@ -158,6 +189,7 @@ class AdaptiveRateLimiter:
         if result.holds:
             with self._lock:
                 self._limits.engine.release(result, self._clock.monotonic())
+            self._return()
 
     def refund(self, result: LimitResult, cost: float | None = None) -> None:
         """Give back what a request took, or `cost` of it, never more than it took.
@@ -167,6 +199,7 @@ class AdaptiveRateLimiter:
         """
         with self._lock:
             self._limits.engine.refund(result, self._clock.monotonic(), cost)
+        self._return()
 
     def correct(self, result: LimitResult, cost: float) -> None:
         """Say what an admitted request cost in truth; the difference is given back, or taken unasked.
@@ -176,6 +209,7 @@ class AdaptiveRateLimiter:
         """
         with self._lock:
             self._limits.engine.correct(result, self._clock.monotonic(), cost)
+        self._return()
 
     # -- load and threat -----------------------------------------------------------------------------------------------
 
@@ -287,7 +321,31 @@ class AdaptiveRateLimiter:
     def reset(self, key: str) -> bool:
         """Forget the counts and violations of a key, as in `LimitResult.key`; tell whether there were any."""
         with self._lock:
-            return self._limits.reset(key)
+            known = self._limits.reset(key)
+        self._return()
+        return known
+
+    # -- shared counts -------------------------------------------------------------------------------------------------
+
+    @property
+    def store_away(self) -> str:
+        """Why the store is away, as this event loop knows it; empty while it answers, or when none is given."""
+        return "" if self._shared is None else self._shared.reason()
+
+    async def close(self) -> None:
+        """Give back what is leased and close this event loop's connection to the store; nothing without one."""
+        if self._shared is not None:
+            await self._shared.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _return(self) -> None:
+        if self._shared is not None:
+            self._shared.return_soon()
 
     # -- what is going on ----------------------------------------------------------------------------------------------
 
@@ -304,7 +362,7 @@ class AdaptiveRateLimiter:
 
     def _set_rules(self, rules: list[dict[str, Any]]) -> None:
         settings = _validated({**self._settings.model_dump(), "rules": rules})
-        plan = make_plan(settings)
+        plan = make_plan(settings, shared=self._stored)
         self._limits.publish(rules=plan.rules)
         self._settings, self._plan = settings, plan
         self._headers = _header_names(settings)
@@ -320,6 +378,21 @@ class AdaptiveRateLimiter:
         )
         if self._tell is not None:
             self._tell(escalation)
+
+
+def _check_store(url: str) -> None:
+    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+        raise ConfigurationError(
+            f"a limiter cannot count in {redact_url(url)!r}", hint="Give redis://host:6379/0, rediss:// or unix://."
+        )
+    _connect(url)  # finds what is wrong with it, and connects to nothing yet
+
+
+def _connect(url: str) -> BatchedCounts:
+    counts = open_counts(url, None)
+    if counts is None:
+        raise ConfigurationError(f"{redact_url(url)!r} names no store of counts")
+    return counts
 
 
 def _settings(config: Config | None) -> RateLimitSettings:

@@ -12,7 +12,8 @@ from seawall.systems.ratelimit.counts import CountAnswer, CountAsk, GiveBack, Wi
 from seawall.systems.ratelimit.model import Algorithm
 from seawall.systems.ratelimit.shared import Change, States, give_back, place_of, take, undo
 from seawall.systems.ratelimit.shared_bounds import bounded_asks, bounded_refunds
-from seawall.systems.ratelimit.shared_lua import SHARED_BODY, decode_answers, encode_ask, encode_refund
+from seawall.systems.ratelimit.shared_codec import decode_answers, encode_ask, encode_refund
+from seawall.systems.ratelimit.shared_lua import SHARED_BODY
 
 PREFIX = b"twins:"
 TOLD_TIME = "local now, spare = tonumber(table.remove(ARGV)), 3600000\n" + SHARED_BODY

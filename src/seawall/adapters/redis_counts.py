@@ -10,13 +10,8 @@ from seawall.adapters.redis_wire import RedisReplyError, RedisWire, open_wire, p
 from seawall.core.errors import SeawallError
 from seawall.systems.ratelimit.counts import CountAsk, WindowAsk
 from seawall.systems.ratelimit.model import Algorithm
-from seawall.systems.ratelimit.shared_lua import (
-    SHARED_DIGEST,
-    SHARED_SCRIPT,
-    decode_answers,
-    encode_ask,
-    encode_refund,
-)
+from seawall.systems.ratelimit.shared_codec import decode_answers, encode_ask, encode_refund
+from seawall.systems.ratelimit.shared_lua import SHARED_DIGEST, SHARED_SCRIPT
 
 __all__ = ["KEYS", "RedisCounts"]
 

@@ -86,7 +86,7 @@ class RateLimitMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        result = self.limiter.decide(await self._read(scope))
+        result = await self.limiter.admit(await self._read(scope))
         scope[SCOPE_KEY] = result
         try:
             if not result.allowed:
@@ -159,7 +159,7 @@ def limited(
             request, response = injected.take(args, kwargs)
             context = await read(request.scope)
             context = msgspec.structs.replace(context, route=name, cost=cost, priority=priority)
-            result = limiter.decide(context)
+            result = await limiter.admit(context)
             request.scope[SCOPE_KEY] = result
             if not result.allowed:
                 return _response(result, limiter.settings.headers, request.scope)

@@ -21,7 +21,7 @@ from seawall.systems.ratelimit.shared_bounds import (
     bounded_refunds,
     count_key,
 )
-from seawall.systems.ratelimit.shared_lua import encode_ask
+from seawall.systems.ratelimit.shared_codec import encode_ask
 
 
 class Now:

@@ -1,13 +1,14 @@
 """All of rate limiting within one process: the engine, and what the controller does for it, stepped by the clock."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import InvalidError
-from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.counts import CountAnswer, GiveBack
+from seawall.systems.ratelimit.engine import Ask, RateLimitEngine
 from seawall.systems.ratelimit.factors import LoadController, LoadSample, ThreatFactors
 from seawall.systems.ratelimit.gradient import Gradient2
 from seawall.systems.ratelimit.keys import LimitContext, parse_subject
@@ -102,6 +103,38 @@ class LocalLimits:
         if not result.allowed and result.key:
             self._count(result, now)
         return result
+
+    def begin(self, context: LimitContext) -> LimitResult | Ask:
+        """Decide on one request, or say what shared counts are to be asked about it; see `RateLimitEngine.begin`.
+
+        Raises:
+            CostError: the cost is negative, infinite or not a number; nothing was taken.
+        """
+        now = self._clock.monotonic()
+        if not self._due - STEP <= now < self._due:
+            self.step(now)
+        begun = self.engine.begin(context, now)
+        if isinstance(begun, LimitResult) and not begun.allowed and begun.key:
+            self._count(begun, now)
+        return begun
+
+    def settle(self, ask: Ask, answers: Sequence[CountAnswer] | None) -> LimitResult:
+        """Decide on a request whose shared counts were asked; see `RateLimitEngine.settle`."""
+        now = self._clock.monotonic()
+        result = self.engine.settle(ask, answers, now)
+        if not result.allowed and result.key:
+            self._count(result, now)
+        return result
+
+    def put_back(self, result: LimitResult) -> None:
+        """Give back all that a request took, permits included, as if it had never been."""
+        now = self._clock.monotonic()
+        self.engine.refund(result, now)
+        self.engine.release(result, now)
+
+    def sweep(self) -> list[GiveBack]:
+        """Return what goes back to shared counts, expired leases included; to be called every 100 ms."""
+        return self.engine.sweep(self._clock.monotonic())
 
     def step(self, now: float) -> None:
         """Take in what was measured and reported, and publish the factors that follow."""
