@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 
@@ -45,9 +46,12 @@ class ExactCounts:
     def give_back(self, refunds: Iterable[GiveBack], now: float) -> None:
         for refund in refunds:
             rule = refund.key.partition("\n")[0]
-            self.returned[rule] = self.returned.get(rule, 0.0) + refund.windows[0].cost
+            if refund.windows[0].cost < math.inf:  # else the key's counts are forgotten, and nothing comes back
+                self.returned[rule] = self.returned.get(rule, 0.0) + refund.windows[0].cost
             change = give_back(self.states.get, refund, now)
             if change is not None:
+                self.states.pop(change.place, None)
+            if change is not None and change.states:
                 self.states[change.place] = change.states
 
 

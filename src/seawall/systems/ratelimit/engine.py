@@ -93,7 +93,8 @@ class RateLimitEngine:
         self._shared = any(rule.shared for rule in self._rules)
         self.snapshot = snapshot
         for key, at in snapshot.resets.items():
-            if self._resets.get(key) != at:
+            # An engine that has just begun has nothing to forget, and those before it have told shared counts.
+            if old.version >= 0 and self._resets.get(key) != at:
                 self.reset(key)
         self._resets = snapshot.resets
 

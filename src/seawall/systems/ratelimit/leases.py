@@ -15,10 +15,13 @@ from seawall.systems.ratelimit.counts import CountAnswer, GiveBack, WindowAsk
 from seawall.systems.ratelimit.model import Algorithm, Factors, WindowSnapshot
 from seawall.systems.ratelimit.verdict import SLACK, Verdict
 
-__all__ = ["LIFETIME", "Claim", "Lease", "LeaseTable", "Lot", "most_tokens", "window_asks"]
+__all__ = ["BYTES_PER_KEY", "LIFETIME", "Claim", "Lease", "LeaseTable", "Lot", "most_tokens", "window_asks"]
 
 LIFETIME = 0.3
 """Seconds that a lease lasts at most; never longer than the shortest window."""
+
+BYTES_PER_KEY = 800
+"""Bound on the bytes of a watched key, its text and its lease included; measured in tests/unit/ratelimit."""
 
 _HOT = 0.6
 """Seconds within which a key must be asked for again to be busy: longer than a lease lasts."""
@@ -149,19 +152,20 @@ class LeaseTable:
 
     Args:
         lifetime: seconds that a lease lasts.
-        max_keys: keys per lot that are watched at most; further keys have no lease.
+        max_keys: keys that are watched at most, at `BYTES_PER_KEY` each; further keys have no lease.
     """
 
-    __slots__ = ("_lots", "closed", "lifetime", "max_keys")
+    __slots__ = ("_lots", "_watched", "closed", "lifetime", "max_keys")
 
     def __init__(self, lifetime: float, max_keys: int) -> None:
         self.lifetime = lifetime
         self.max_keys = max_keys
         self.closed = False
         self._lots: dict[float, Lot] = {}
+        self._watched = 0
 
     def __len__(self) -> int:
-        return sum(len(lot) for lot in self._lots.values())
+        return self._watched
 
     def lot(self, factor: float) -> Lot:
         """Return the leases for requests with a factor of role and endpoint."""
@@ -183,9 +187,10 @@ class LeaseTable:
         """
         lease = lot.get(key)
         if lease is None:
-            if len(lot) < self.max_keys:
+            if self._watched < self.max_keys:
                 lot[key] = lease = Lease(now, now + self.lifetime)
                 lease.extra = cost
+                self._watched += 1
             return 0.0, None
         if lease.pending - _PATIENCE <= now < lease.pending:
             lease.extra += cost
@@ -225,9 +230,10 @@ class LeaseTable:
         if self.closed:
             return claim.give_back(tokens)
         if lease is None:
-            if len(lot) >= self.max_keys:
+            if self._watched >= self.max_keys:
                 return claim.give_back(tokens)
             lot[key] = lease = Lease(now, now)
+            self._watched += 1
         back = lease.drop()
         shares = [window.remaining / limit for window, limit in zip(answer.windows, claim.limits, strict=True)]
         index = shares.index(min(shares))
@@ -258,6 +264,8 @@ class LeaseTable:
                 if lease.tokens < lease.granted and lease.claim is not None:
                     lot[key] = lease  # it was used, so the key is watched for some more time
                     lease.watched = now + self.lifetime
+                else:
+                    self._watched -= 1
                 back = lease.drop()
                 if back is not None:
                     give_back(back)
@@ -268,6 +276,7 @@ class LeaseTable:
         held = any(lease.claim is not None for lease in found)
         for lease in found:
             lease.drop()
+        self._watched -= len(found)
         return held
 
     def close(self, give_back: Callable[[GiveBack], None]) -> None:
@@ -279,6 +288,7 @@ class LeaseTable:
                 if back is not None:
                     give_back(back)
             lot.clear()
+        self._watched = 0
 
 
 def window_asks(
