@@ -26,6 +26,9 @@ _RETRY_WHEN_SHED = 1.0
 _TURN = 60.0
 """Seconds after which others' requests are shed first."""
 
+_SLACK = 16.0
+"""Requests by which a tier may be ahead of its share, or behind it, for the sake of whose turn it is."""
+
 
 class Guard:
     """Blocks and admission by priority, compiled from a snapshot.
@@ -42,6 +45,7 @@ class Guard:
         "_blocks",
         "_counting",
         "_networks",
+        "_owed",
         "_priorities",
         "_subjects",
         "blocked",
@@ -61,6 +65,8 @@ class Guard:
         self._networks: NetworkMap[tuple[str, Block]] = NetworkMap({})
         self._priorities: tuple[tuple[Matcher | None, int], ...] = ()
         self._admission: tuple[float, ...] = (1.0,) * PRIORITIES
+        self._owed = [0.0] * PRIORITIES
+        """Requests that each tier's share has earned and that were not let in."""
 
     def apply(self, snapshot: RateLimitSnapshot, old: RateLimitSnapshot) -> None:
         """Take over what changed."""
@@ -104,10 +110,22 @@ class Guard:
         tier = self.tier(context)
         self.offered[tier] += 1
         share = self._admission[tier]
-        if share >= 1.0 or (share > 0.0 and admits(share, _place(context, now))):
+        if share >= 1.0 or (share > 0.0 and self._has_turn(context, tier, share, now)):
             return None
         self.shed[tier] += 1
         return LimitResult(False, 0, math.inf, 0.0, _RETRY_WHEN_SHED, "", Reason.SHED, _NO_FACTORS)
+
+    def _has_turn(self, context: LimitContext, tier: int, share: float, now: float) -> bool:
+        """Tell whether a request is in a tier's share.
+
+        The clients whose turn it is go first, so that some are served well and not all of them badly. Where they are
+        few, though, or one is most of them, that would be all requests or none: then the share itself decides.
+        """
+        owed = self._owed[tier] + share
+        least = 1.0 - _SLACK if admits(share, _place(context, now)) else _SLACK
+        served = owed >= least
+        self._owed[tier] = owed - 1.0 if served else owed
+        return served
 
     def tier(self, context: LimitContext) -> int:
         """Return the priority of a request: its own, else that of the first condition that matches."""
