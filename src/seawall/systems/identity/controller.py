@@ -58,6 +58,7 @@ class IdentityController:
         self._usage = KeyUsage(context.store)
         self._issuer: IssuerKeys | None = None
         self._totals = CumulativeTotals()
+        self._fetches = {"ok": 0, "failed": 0}
         self._resumed: IdentitySnapshot | None = None
         self._published: IdentitySnapshot | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +125,7 @@ class IdentityController:
     async def _provision(self, settings: IdentitySettings) -> IssuerKeys | None:
         if not settings.jwt.enabled:
             return None
-        issuer = IssuerKeys(self._context, settings.jwt)
+        issuer = IssuerKeys(self._context, settings.jwt, self._fetches)
         await issuer.provision()
         last = self._resumed.jwt if self._resumed is not None else None
         if last is not None and last.issuer == settings.jwt.issuer:
@@ -243,11 +244,9 @@ class IdentityController:
         for reason, count in self._counts("refusals", _REASONS).items():
             yield Sample(REFUSALS, (reason,), count)
         yield Sample(API_KEYS, (), len(self._book.records))
-        issuer = self._issuer
-        if issuer is not None:
-            yield Sample(SIGNATURE_KEYS, (), len(issuer.material.read.keys))
-            for result, count in issuer.fetches.items():
-                yield Sample(KEY_FETCHES, (result,), count)
+        yield Sample(SIGNATURE_KEYS, (), len(self._issuer.material.read.keys) if self._issuer is not None else 0)
+        for result, count in self._fetches.items():
+            yield Sample(KEY_FETCHES, (result,), count)
 
     def health(self) -> dict[str, str]:
         """Return findings that an operator should see; empty when all is well."""

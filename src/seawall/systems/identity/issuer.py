@@ -74,22 +74,22 @@ class IssuerKeys:
     Args:
         context: opens and fetches keys, keeps documents, tells the time.
         settings: must be enabled.
+        fetches: counts how fetches ended, `ok` and `failed`; whoever made it goes on with it at the next settings.
 
     Attributes:
         material: what is in force; keys stay while their source is away or answers with rubbish.
         trouble: why the source cannot be read right now; empty when it can.
-        fetches: how many fetches ended `ok` and `failed`.
         schedule: when the next fetch is due; None for a file.
     """
 
-    def __init__(self, context: ControllerContext, settings: JwtSettings) -> None:
+    def __init__(self, context: ControllerContext, settings: JwtSettings, fetches: dict[str, int]) -> None:
         self._context = context
         self._clock: Clock = context.clock
         self._store: StateStore = context.store
         self.settings = settings
         self.material = KeyMaterial()
         self.trouble = ""
-        self.fetches = {"ok": 0, "failed": 0}
+        self._fetches = fetches
         self._stamp: tuple[int, ...] = ()
         self._kept_at = 0.0
         self._kept = b""
@@ -180,14 +180,14 @@ class IssuerKeys:
             )
             self._take(fetched.document, self._clock.wall())
         except SeawallError as error:
-            self.fetches["failed"] += 1
+            self._fetches["failed"] += 1
             schedule.failed(self._clock.monotonic())
             self._troubled(error.message)
             return False
         except BaseException:  # cancelled, or a defect: the next one is due all the same
             schedule.failed(self._clock.monotonic())
             raise
-        self.fetches["ok"] += 1
+        self._fetches["ok"] += 1
         schedule.succeeded(self._clock.monotonic(), fetched.max_age)
         self._recovered()
         await self._remember()
