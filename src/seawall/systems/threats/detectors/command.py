@@ -20,13 +20,13 @@ MAX_SIGNALS = 8
 _BARE: dict[str, tuple[float, float, float, float]] = {
     "cmdlet": (0.4, 0.8, 0.8, 0.9),
     "echo": (0.1, 0.1, 0.3, 0.8),
-    "file": (0.1, 0.1, 0.7, 0.93),
-    "net": (0.1, 0.1, 0.72, 0.9),
+    "file": (0.1, 0.1, 0.76, 0.93),
+    "net": (0.1, 0.1, 0.8, 0.9),
     "phrase": (0.1, 0.1, 0.55, 0.7),
     "sharp": (0.4, 0.3, 0.8, 0.93),
     "shell": (0.2, 0.1, 0.8, 0.9),
     "term": (0.2, 0.1, 0.78, 0.92),
-    "wait": (0.1, 0.1, 0.72, 0.85),
+    "wait": (0.1, 0.1, 0.78, 0.86),
 }
 _BEHIND: dict[str, tuple[float, float, float, float]] = {
     "cmdlet": (0.85, 0.9, 0.92, 0.97),
@@ -141,7 +141,7 @@ def _judge(text: str, command: Command, tricks: int) -> Signal | None:
     confidence = _context(text, command, rule, confidence, fit)
     if confidence < 0.3:
         return None
-    severity = Severity.CRITICAL if confidence >= 0.85 else Severity.HIGH if confidence >= 0.6 else Severity.MEDIUM
+    severity = Severity.CRITICAL if confidence >= 0.7 else Severity.HIGH if confidence >= 0.6 else Severity.MEDIUM
     return Signal(rule, severity, min(0.98, confidence), command.start, command.end)
 
 
@@ -174,7 +174,7 @@ def _listed(text: str, before: str, command: Command) -> float:
     if command.by == "&" and _PAIRS.search(before[-120:]):
         return 0.35
     first = _LAST.split(before.strip().lower())[-1]
-    return 0.45 if first in WORDS and first != "id" else 0.0
+    return 0.45 if KINDS.get(first, "phrase") != "phrase" and first != "id" else 0.0
 
 
 def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the same text means the same in every place
@@ -215,7 +215,7 @@ DETECTOR = Detector(
     triggers=(
         # A separator, then a command word, perhaps with a folder, assignments or quotes before it.
         rf"[;|&`\n\r(][\s\"'@(!{{+,\\]{{0,16}}(?:[a-z0-9_]{{1,16}}=[^\s]{{0,32}}\s{{1,4}})?(?:[a-z0-9_.:?*~/\\-]{{0,40}}[/\\])?(?:{_ANY})(?:[^a-z0-9_=:]|$)",
-        rf"^[\s\"'+@!]{{0,8}}(?:[a-z:./\\]{{0,32}}[/\\])?(?:{_ANY})(?:\.exe)?[\s+]{{1,8}}[^\s]",
+        rf"^[\s\"'+@!]{{0,8}}(?:[a-z:./\\]{{0,32}}[/\\])?(?:{_ANY})(?:\.exe)?[\s+<]{{1,8}}[^\s]",
         r"^[\s\"']{0,8}/{0,2}(?:usr/)?(?:local/)?s?bin/[a-z]",
         rf"(?:then|do|else|sudo|exec|nohup|xargs)\s{{1,8}}(?:[a-z0-9_./]{{0,32}}/)?(?:{_SHARP})[^a-z0-9_]",
         r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]",
@@ -227,7 +227,7 @@ DETECTOR = Detector(
         r"__import__|child_process|getruntime|wscript\.shell|shell\.application|process\.start|shellexecute|new-object|frombase64string|-e(?:nc|ncodedcommand|c)?\s{1,4}[a-z0-9+/]{16}",
         r"(?:kernel|io|process|open3)\.[a-z]{3,9}\s{0,4}\(|%x[({\[!|]|qx[/{(!]|@\{\s{0,4}\[",
         r"\(\s{0,4}\)\s{0,4}\{|<!--\s{0,4}#|/dev/(?:tcp|udp)|[a-z]\s{1,4}-i\b|0<&|[0-9]>&[0-9]|pty\.spawn|mkfifo",
-        r"%comspec%|%systemroot%|%windir%|cmd(?:\.exe)?\s{0,4}/[ckv]|;\s{0,4}\$[a-z_]{1,12}\s{0,8}$|phpinfo",
+        r"%comspec%|%systemroot%|%windir%|cmd(?:\.exe)?\s{0,4}/[ckv]|[;&|]\s{0,4}\$[a-z_]{1,12}(?:\s{0,8}$|\$)|phpinfo",
     ),
     scan=scan,
 )

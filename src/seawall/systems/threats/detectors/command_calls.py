@@ -22,13 +22,13 @@ _CALL = re.compile(
     r"|(?P<shock>\(\s*\)\s*\{[^}]{0,40}\}\s*;)"
     r"|(?P<ssi><!--\s*#\s*(?:exec|include|echo|config|set|printenv|fsize|flastmod)\b)"
     r"|(?P<socket>/dev/(?:tcp|udp)/[\w.]|\b(?:nc|ncat|netcat)(?:\.\w+)?\s[^|;&]{0,60}-[a-z]*[ec]\b|\bbash\s+-i\b|\bsh\s+-i\b|\bmkfifo\s+/|0<&\d|\d>&\d|pty\.spawn)"
-    r"|(?P<expand>%comspec%|%systemroot%[\\/]|%windir%[\\/]|\bcmd(?:\.exe)?\s*/[ckv]\b|\$\{?IFS\b|\$\(\(\s*\d+\s*[+*-]\s*\d+\s*\)\)|\$\{?(?:PATH|HOME|SHELL|RANDOM)(?::0:1\})|;\s*\$[a-z_]{1,12}\s*$|\w=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w)"
+    r"|(?P<expand>%comspec%|%systemroot%[\\/]|%windir%[\\/]|\bcmd(?:\.exe)?\s*/[ckv]\b|\$\{?IFS\b|\$\(\(\s*\d+\s*[+*-]\s*\d+\s*\)\)|\$\{?(?:PATH|HOME|SHELL|RANDOM)(?::0:1\})|;\s*\$[a-z_]{1,12}\s*$|[;&|]\s*\$[a-z]\w{0,8}\$[a-z]|\w=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w)"
     r"|(?P<info>\bphpinfo\s*\(\s*\d{0,2}\s*\))",
     re.IGNORECASE,
 )
 _CALLED = {
     "php": 0.55, "python": 0.8, "java": 0.93, "node": 0.88, "ruby": 0.8, "windows": 0.82, "perl": 0.85, "shock": 0.97,
-    "ssi": 0.95, "socket": 0.88, "expand": 0.8, "info": 0.8,
+    "ssi": 0.95, "socket": 0.88, "expand": 0.86, "info": 0.8,
 }  # fmt: skip
 _QUOTED_COMMAND = re.compile(
     r"\s*(?:[\"'`]|\$_(?:get|post|request|cookie|server)|base64_decode|\[?[\"']|chr\(|\w+\)|\$\w+\))", re.IGNORECASE

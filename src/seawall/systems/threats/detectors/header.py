@@ -70,7 +70,7 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
 
 
 def _judge_field(text: str, field: re.Match[str], *, textual: bool) -> float:
-    """Confidence in a header field behind a line break: a text of lines, such as a mail, has them honestly."""
+    """Confidence in a field behind a line break: a text of lines, such as a mail, has them honestly."""
     before = text[: field.start()]
     if text[field.end() : field.end() + 1] in {"/", "\\"}:
         return 0.2

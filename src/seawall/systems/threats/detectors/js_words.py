@@ -57,6 +57,8 @@ _SCHEME = re.compile(
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
     re.IGNORECASE,
 )
+_INVOKED = re.compile(r"\]\s{0,4}[(`=]")
+_MARKUP = re.compile(r"\s*[\"'`]?\s*(?:<|\\|String|unescape|\d)")
 _SYMBOLS = re.compile(r"[\[\]()!+{}~\-]{14,}")
 
 
@@ -91,14 +93,25 @@ def judge(text: str, start: int = 0, end: int | None = None) -> Script:
         times = seen.get(kind, 0)
         seen[kind] = times + 1
         if times == 0:
-            weight += _WEIGHTS[kind]
-            if kind in {"dialog", "run"} and _ARGUMENT.match(text, last):
-                weight += 0.3 if kind == "dialog" else 0.15
+            weight += _WEIGHTS[kind] + _telling(kind, match[0], text, last)
         elif times == 1:
             weight += _WEIGHTS[kind] * 0.4
     if first < 0:
         return Script(0.0, start, start, breaks_out=False)
     return Script(min(1.0, weight), first, last, breaks_out)
+
+
+def _telling(kind: str, word: str, text: str, end: int) -> float:
+    """What follows a word adds to, or takes from, its weight."""
+    if kind in {"dialog", "run"}:
+        if _ARGUMENT.match(text, end):
+            return 0.3 if kind == "dialog" else 0.15
+        return -0.2 if word[-2:-1].isspace() else 0.0
+    if kind == "member":
+        return 0.25 if _INVOKED.search(text, end, end + 80) else 0.0
+    if kind == "build":
+        return 0.25 if word[:6].lower() == "import" else 0.0
+    return 0.25 if kind == "cookie" and word[-1] in "(`" and _MARKUP.match(text, end) else 0.0
 
 
 def looks_called(value: str) -> bool:

@@ -34,7 +34,7 @@ _QUOTED = re.compile(
 )
 _ESCAPED = re.compile(r"(?<=[\s;|&`(/a-z\\^])[\\^](?=[a-z/])|^[\\^](?=[a-z])", re.IGNORECASE)
 _HAS_ESCAPE = re.compile(
-    r"(?:[a-z][\\^][a-z]{1,3}){2}|[;|&`(][\\^][a-z][\\^]?[a-z]|(?:^|[\s;|&(`])[a-z]{1,3}[\\^][a-z]{1,8}(?=\s+[/\\.~-]|\s*$)|/e\\tc|pass\\wd|pas\\s",
+    r"[a-z](?:[\\^][a-z]{1,3}){2}|[;|&`(][\\^][a-z][\\^]?[a-z]|(?:^|[\s;|&(`])[a-z]{1,3}[\\^][a-z]{1,8}(?=\s+[/\\.~-]|\s*$)|/e\\tc|pass\\wd|pas\\s",
     re.IGNORECASE,
 )
 _BRACES = re.compile(r"\{([a-z./]{2,16}(?:,[^{},\s]{1,64}){1,8})\}", re.IGNORECASE)

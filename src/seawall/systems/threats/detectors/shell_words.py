@@ -12,13 +12,13 @@ __all__ = ["KINDS", "WORDS", "is_sensitive", "quality"]
 _BY_KIND = {
     # No word of any language: telling in a command position even without arguments.
     "sharp": """
-whoami uname ifconfig ipconfig netstat systeminfo tasklist hostname getent lsof lsblk printenv phpinfo nslookup
-lscpu ps pwd chmod chown chgrp mkdir rmdir mknod mkfifo crontab useradd userdel usermod adduser groupadd visudo
-sudo su iptables sysctl systemctl uptime dmesg base64 base32 xxd hexdump gunzip bunzip2 unzip certutil bitsadmin
-mshta regsvr32 rundll32 wmic cscript wscript schtasks taskkill msiexec icacls vssadmin wevtutil attrib findstr
-netsh tracert traceroute nmap arp route busybox setenv unset xargs nohup chroot insmod lsmod mount umount
-mysqldump psql sqlite3 apt-get dpkg rpm tcpdump socat ncat printf openssl lwp-download lwp-request tftp rcp
-xcopy robocopy quser qwinsta dsquery nltest fdisk gzip egrep fgrep chattr
+whoami uname reboot shutdown poweroff ifconfig ipconfig netstat systeminfo tasklist hostname getent lsof lsblk
+printenv phpinfo nslookup lscpu ps pwd chmod chown chgrp mkdir rmdir mknod mkfifo crontab useradd userdel
+usermod adduser groupadd visudo sudo su iptables sysctl systemctl uptime dmesg base64 base32 xxd hexdump gunzip
+bunzip2 unzip certutil bitsadmin mshta regsvr32 rundll32 wmic cscript wscript schtasks taskkill msiexec icacls
+vssadmin wevtutil attrib findstr netsh tracert traceroute nmap arp route busybox setenv unset xargs nohup chroot
+insmod lsmod mount umount mysqldump psql sqlite3 apt-get dpkg rpm tcpdump socat ncat openssl lwp-download
+lwp-request tftp rcp xcopy robocopy quser qwinsta dsquery nltest fdisk gzip egrep fgrep chattr
 """,
     # Telling without arguments only directly behind a separator.
     "term": "ls id dir env ver df du ss ip vol w last",
@@ -39,7 +39,7 @@ wget curl nc netcat telnet ftp sftp ssh scp rsync dig host fetch lynx links w3m 
 sh bash dash ash zsh ksh csh tcsh fish rbash pwsh powershell cmd command python python2 python3 perl ruby php
 node nodejs lua gcc java tclsh pip pip3 npm gem go exec eval env script expect gdb
 """,
-    "echo": "echo print",
+    "echo": "echo print printf",
     # Only with the very words that follow in attacks.
     "phrase": """
 net reg sc at start kill killall pkill reboot shutdown halt poweroff history export set who finger mail sendmail
@@ -67,7 +67,7 @@ _PATH = re.compile(
     r"|\.{1,2}/|~/?(?:\s|$|\w)|[a-z]:(?:[\\/]|$|\s)|\\\\\w|/[?*\w.]*[?*\[]|\.(?:\s|$)|[\w*?-]+/\*)",
     re.IGNORECASE,
 )
-_OPTION = re.compile(r"^\s*(?:-{1,2}[a-z0-9]|/[a-z?]{1,4}(?:\s|:|$))", re.IGNORECASE)
+_OPTION = re.compile(r"^\s*(?:-{1,2}[a-z0-9]|a?ux\b|auxw|/[a-z?]{1,4}(?:\s|:|$))", re.IGNORECASE)
 _FILE = re.compile(
     r"^\s*[\"']?[\w*?./\\-]*\.(?:txt|log|conf|cfg|ini|php\d?|py|sh|pl|rb|js|jsp|aspx?|xml|json|ya?ml|env|db|sql|bak|key|pem|exe|bat|ps1|c|so|passwd|htaccess|html?|csv|dat|sqlite)\b"
     r"|^\s*[\"']?[\w.?-]*\*(?:\s|$|[\"'])|[<>]\s*[\w./\\&]",

@@ -85,14 +85,14 @@ def _climbs(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
         elif wanted or ups >= 3:
             confidence = 0.97 if wanted else 0.93
         else:
-            confidence = 0.85 if ups == 2 else _single(text, plain, climbs, kind)
+            confidence = 0.86 if ups == 2 else _single(text, plain, climbs, kind)
             if any(map(_odd, climbs)) or _DOTS.search(text) or ".." not in text:
-                confidence = max(confidence + 0.2, 0.8)
+                confidence = max(confidence + 0.2, 0.86)
         end = wanted.end() if wanted else climbs[-1].end() if climbs else len(plain)
         yield _signal("traversal-climb", confidence, first, end, text)
     still = _STILL.search(plain)
     if still and whole:
-        yield _signal("traversal-still", 0.95 if wanted else 0.75, still.start(), still.end(), text)
+        yield _signal("traversal-still", 0.95 if wanted else 0.86, still.start(), still.end(), text)
     if wanted and not ups:
         yield _signal(
             "traversal-file", _target(text, plain, wanted, whole=whole, words=words), wanted.start(), wanted.end(), text
@@ -127,7 +127,7 @@ def _target(text: str, plain: str, wanted: re.Match[str], *, whole: bool, words:
     return 0.45 if words < 3 else 0.35
 
 
-def _wrappers(text: str) -> Iterator[Signal]:
+def _wrappers(text: str, place: PlaceKind) -> Iterator[Signal]:
     for count, match in enumerate(_WRAPPER.finditer(text)):
         if count >= MAX_HITS:
             return
@@ -136,7 +136,7 @@ def _wrappers(text: str) -> Iterator[Signal]:
         kind = match.lastgroup
         if kind == "file":
             wanted = _WANTED.search(_normal(text[match.start() : match.start() + 300]))
-            confidence = (0.9 if wanted else 0.75) if leading else 0.6
+            confidence = (0.9 if wanted else 0.4 if place == PlaceKind.HEADER else 0.86) if leading else 0.6
         else:
             filtered = _FILTER.search(text, match.end(), match.end() + 200)
             confidence = 0.93 if kind == "data" or leading or filtered else 0.8
@@ -155,22 +155,22 @@ def _wrappers(text: str) -> Iterator[Signal]:
 def _others(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
     """What needs no file name: remote scripts, network shares, cut-off suffixes, dots whose slashes were taken out."""
     if ":" in text:
-        yield from _wrappers(text)
+        yield from _wrappers(text, kind)
     if "//" in text and kind != PlaceKind.HEADER:
         remote = _REMOTE.search(text)
         if remote:
             yield Signal(
-                "traversal-remote", Severity.HIGH, 0.8, remote.start(), remote.end(), ThreatClass.FILE_INCLUSION
+                "traversal-remote", Severity.HIGH, 0.86, remote.start(), remote.end(), ThreatClass.FILE_INCLUSION
             )
     share = _SHARE.match(text)
     if share:
         yield _signal("traversal-share", 0.65, share.start(), share.end(), text)
     suffix = _SUFFIX.search(text)
     if suffix and ("." in text or "/" in text) and len(text) < 1024 and plain_words(text) <= 1:
-        yield _signal("traversal-null", 0.85, suffix.start(), suffix.end(), text)
+        yield _signal("traversal-null", 0.86, suffix.start(), suffix.end(), text)
     squashed = _SQUASHED.search(text) or _TEMPLATE.search(plain)
     if squashed:
-        yield _signal("traversal-climb", 0.8, squashed.start(), squashed.end(), text)
+        yield _signal("traversal-climb", 0.86, squashed.start(), squashed.end(), text)
 
 
 def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:

@@ -30,7 +30,7 @@ _STYLE = re.compile(
     r"expression\s*\(|-moz-binding|behaviou?r\s*:\s*url|expr/\*|@im\\?port|-o-link|\[style\]", re.IGNORECASE
 )
 _URL = re.compile(
-    r"(?:j\W{0,3}a\W{0,3}v\W{0,3}a|vb|live|mocha)\W{0,3}s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}[:#]|data:[^,\s]{0,60}(?:html|svg|xml|javascript)|mhtml:|base64_{0,9},phn|base64,\s*PHN2|base64,\s*PGlt",
+    r"(?:j\W{0,3}a\W{0,3}v\W{0,3}a|vb|live|mocha)\W{0,3}s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}[:#]|data:[^,\s]{0,60}(?:html|svg|xml|javascript)|mhtml:|base64_{0,9},\s*phnj|base64_{0,9},\s*pgltz",
     re.IGNORECASE,
 )
 _URL_BEFORE = re.compile(r"[=(\"'`\s,;:/?>\]]|^")
@@ -124,7 +124,7 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
             signals.append(Signal("xss-attribute-break", Severity.HIGH, 0.85, match.start(), match.end()))
         match = _CLOSES.search(text)
         if match and text.find("<") == match.start():
-            signals.append(Signal("xss-element-break", Severity.MEDIUM, 0.7, match.start(), match.end()))
+            signals.append(Signal("xss-element-break", Severity.HIGH, 0.75, match.start(), match.end()))
     if "=" in text and not signals:
         signals.extend(_loose_handlers(text))
     if not signals or max(signals, key=_strength).confidence < 0.9:

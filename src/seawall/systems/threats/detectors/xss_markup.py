@@ -51,6 +51,11 @@ _MEDIA_HOSTS = re.compile(
     r"|maps\.google\.|spotify\.com/embed|soundcloud\.com/player|dailymotion\.com/embed|facebook\.com/plugins|codepen\.io/)",
     re.IGNORECASE,
 )
+_STYLE_HOSTS = re.compile(
+    r"(?:https?:)?//(?:fonts\.googleapis\.com|cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|\w+\.bootstrapcdn\.com"
+    r"|use\.(?:fontawesome|typekit)\.(?:com|net)|code\.jquery\.com)/",
+    re.IGNORECASE,
+)
 _CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.DOTALL)
 _CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE)
 _CSS_ACTIVE = re.compile(
@@ -61,24 +66,24 @@ _CSS_ACTIVE = re.compile(
 _CODE = re.compile(r"[(;=`\[{]|//|\+\+")
 # Elements that rich text does not have: (confidence, with what attribute it rises, to which confidence).
 _ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
-    "iframe": (0.6, frozenset({"src", "srcdoc"}), 0.75),
-    "frame": (0.6, frozenset({"src"}), 0.8),
+    "iframe": (0.6, frozenset({"src", "srcdoc"}), 0.86),
+    "frame": (0.6, frozenset({"src"}), 0.86),
     "frameset": (0.7, frozenset(), 0.7),
-    "object": (0.6, frozenset({"data", "classid", "type", "codebase"}), 0.75),
-    "embed": (0.6, frozenset({"src", "code", "type"}), 0.75),
-    "applet": (0.75, frozenset({"code", "archive", "codebase"}), 0.85),
-    "base": (0.4, frozenset({"href"}), 0.85),
-    "bgsound": (0.7, frozenset({"src"}), 0.8),
-    "layer": (0.5, frozenset({"src"}), 0.85),
-    "ilayer": (0.6, frozenset({"src"}), 0.85),
+    "object": (0.6, frozenset({"data", "classid", "type", "codebase"}), 0.86),
+    "embed": (0.6, frozenset({"src", "code", "type"}), 0.86),
+    "applet": (0.75, frozenset({"code", "archive", "codebase"}), 0.88),
+    "base": (0.4, frozenset({"href"}), 0.88),
+    "bgsound": (0.7, frozenset({"src"}), 0.86),
+    "layer": (0.5, frozenset({"src"}), 0.88),
+    "ilayer": (0.6, frozenset({"src"}), 0.88),
     "portal": (0.3, frozenset({"src"}), 0.8),
-    "isindex": (0.75, frozenset({"action", "formaction", "type"}), 0.85),
-    "plaintext": (0.75, frozenset(), 0.75),
-    "event-source": (0.6, frozenset({"src"}), 0.8),
+    "isindex": (0.75, frozenset({"action", "formaction", "type"}), 0.88),
+    "plaintext": (0.86, frozenset(), 0.86),
+    "event-source": (0.6, frozenset({"src"}), 0.86),
     "marquee": (0.5, frozenset(), 0.5),
-    "form": (0.45, frozenset({"action"}), 0.7),
-    "button": (0.3, frozenset({"formaction", "form"}), 0.8),
-    "input": (0.3, frozenset({"formaction", "form", "autofocus"}), 0.75),
+    "form": (0.45, frozenset({"action"}), 0.75),
+    "button": (0.3, frozenset({"formaction", "form"}), 0.86),
+    "input": (0.3, frozenset({"formaction", "autofocus"}), 0.75),
     "meta": (0.3, frozenset(), 0.3),
     "link": (0.3, frozenset(), 0.3),
     "style": (0.45, frozenset(), 0.45),
@@ -86,8 +91,8 @@ _ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
     "math": (0.3, frozenset({"href", "xlink:href"}), 0.6),
     "xml": (0.3, frozenset({"src", "id"}), 0.7),
     "animate": (0.3, frozenset({"attributename"}), 0.5),
-    "set": (0.3, frozenset({"attributename"}), 0.7),
-    "xss": (0.85, frozenset(), 0.85),
+    "set": (0.3, frozenset({"attributename"}), 0.86),
+    "xss": (0.88, frozenset(), 0.85),
     "import": (0.3, frozenset({"namespace", "implementation"}), 0.85),
     "comment": (0.3, frozenset(), 0.3),
     "x": (0.3, frozenset(), 0.3),
@@ -207,15 +212,17 @@ def _embedded(names: dict[str, str], _text: str, _tag: Tag) -> float:
 def _meta(names: dict[str, str], _text: str, _tag: Tag) -> float:
     equivalent = names.get("http-equiv", "").lower().strip("\\\"'")
     if equivalent in {"refresh", "set-cookie", "link", "content-security-policy"}:
-        return 0.85
+        return 0.88
     return 0.9 if "utf-7" in (names.get("content", "") + names.get("charset", "")).lower() else 0.0
 
 
 def _link(names: dict[str, str], _text: str, _tag: Tag) -> float:
     relation = names.get("rel", "").lower().strip("\\\"'")
     if relation in {"import", "prefetch", "preload", "dns-prefetch", "manifest"}:
-        return 0.85
-    return 0.75 if "stylesheet" in relation and "href" in names else 0.0
+        return 0.86
+    if "stylesheet" not in relation or "href" not in names:
+        return 0.0
+    return 0.45 if _STYLE_HOSTS.match(names["href"]) else 0.86
 
 
 def _style(_names: dict[str, str], text: str, tag: Tag) -> float:
