@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import tempfile
+from bisect import bisect_left
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,13 @@ database.scan(b"a Seawall 42", lambda number, *_: found.append(number))
 raise SystemExit(0 if 7 in found else 1)
 """
 _PROBE_SECONDS = 20.0
-_FORMAT = b"1"
+_FORMAT = b"3"
 _KEPT = 8
+_LONG = 1000
+_MAX_MATCHES = 512
 
-_WIDE = re.compile(rb"\\x\{|[\x80-\xff]")
+_ANY_UP_TO = re.compile(rb"(?<!\\)\{0,\d+\}")
+_AT_MOST = re.compile(rb"(?<!\\)\{1,\d+\}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([89a-fA-F][0-9a-fA-F])|.)", re.DOTALL)
 _SURROGATES = {"d8", "d9", "da", "db", "dc", "dd", "de", "df"}
 
@@ -42,31 +47,33 @@ Groups = Sequence[Sequence[str]]
 
 
 class HyperscanMatcher:
-    """All groups in one automaton; about 1 us a call and 1 us per KiB."""
+    """All groups in one automaton; about 1 us a call, and some microseconds per KiB.
+
+    It is compiled twice: one tells each group once, for one text; the other tells every match, and so where in a list
+    of texts they are.
+    """
 
     backend = "hyperscan"
 
     def __init__(self, groups: Groups, cache: Path | None = None) -> None:
         hyperscan: Any = import_module("hyperscan")  # optional, and it may not run on this machine
 
-        path = _cache_path(groups, cache, metadata.version("hyperscan")) if cache else None
-        database = _read(path, hyperscan) if path else None
-        if database is None:
-            database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-            flat = [(_portable(pattern).encode(), index) for index, group in enumerate(groups) for pattern in group]
-            if flat:
-                _compile(database, flat, hyperscan)
-            if path and flat:
-                _write(path, hyperscan.dumpb(database))
-        self._found: list[int] = []
-        append = self._found.append
-
-        def on_match(index: int, start: int, end: int, flags: int, context: object) -> None:  # noqa: ARG001
-            append(index)
-
-        self._on_match = on_match
-        self._scan = database.scan
+        self._single = _database(groups, hyperscan, hyperscan.HS_FLAG_SINGLEMATCH, cache).scan
+        self._every = _database(groups, hyperscan, 0, cache).scan
+        self._terminated: type[Exception] = hyperscan.ScanTerminated
         self._empty = not any(groups)
+        found: list[int] = []
+        ends: list[int] = []
+        self._found, self._ends = found, ends
+
+        def on_group(index: int, start: int, end: int, flags: int, context: object) -> None:  # noqa: ARG001
+            found.append(index)
+
+        def on_match(index: int, start: int, end: int, flags: int, context: object) -> bool:  # noqa: ARG001
+            ends.append(end)
+            return len(ends) > _MAX_MATCHES
+
+        self._on_group, self._on_match = on_group, on_match
 
     def match(self, text: str) -> Sequence[int]:
         """Return the groups that match; see `Matcher`."""
@@ -74,8 +81,29 @@ class HyperscanMatcher:
             return ()
         found = self._found
         found.clear()
-        self._scan(text.encode("utf-8", "replace"), self._on_match)
+        self._single(text.encode("utf-8", "replace"), self._on_group)
         return list(dict.fromkeys(found)) if found else ()
+
+    def candidates(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the indexes of texts that may match; see `Matcher`."""
+        if self._empty:
+            return ()
+        joined = "\n".join(texts)
+        raw = joined.encode("utf-8", "replace")
+        ends = self._ends
+        ends.clear()
+        try:
+            self._every(raw, self._on_match)
+        except self._terminated:
+            return range(len(texts))
+        if not ends:
+            return ()
+        plain = len(raw) == len(joined)
+        lengths = (len(text) + 1 if plain else len(text.encode("utf-8", "replace")) + 1 for text in texts)
+        borders = list(accumulate(lengths))
+        last = len(texts) - 1
+        # `end` is the index after the match, and a match may end with the border itself.
+        return sorted({min(bisect_left(borders, end), last) for end in ends})
 
 
 class Re2Matcher:
@@ -103,6 +131,10 @@ class Re2Matcher:
         text = text.encode("utf-8", "replace").decode()
         return [index for index, search in self._searches if search(text) is not None]
 
+    def candidates(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the indexes of texts that may match; see `Matcher`."""
+        return [index for index, text in enumerate(texts) if self.match(text)]
+
 
 class ReMatcher:
     """Each group as one alternation of the standard library; the slowest, and always there."""
@@ -118,6 +150,10 @@ class ReMatcher:
     def match(self, text: str) -> Sequence[int]:
         """Return the groups that match; see `Matcher`."""
         return [index for index, search in self._searches if search(text) is not None]
+
+    def candidates(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the indexes of texts that may match; see `Matcher`."""
+        return [index for index, text in enumerate(texts) if any(search(text) for _, search in self._searches)]
 
 
 def compile_patterns(groups: Groups, *, backend: str = "", cache: Path | None = None) -> Matcher:
@@ -199,29 +235,53 @@ def _hyperscan_runs() -> bool:
     return probe.returncode == 0
 
 
-def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -> None:  # noqa: ANN401 - without types
-    """Compile all patterns; one that is too large alone is approximated by a pattern that matches more."""
+def _database(groups: Groups, hyperscan: Any, mode: int, cache: Path | None) -> Any:  # noqa: ANN401 - without types
+    """Return a compiled database, from the cache where it is there."""
+    path = _cache_path(groups, cache, metadata.version("hyperscan"), mode) if cache else None
+    database = _read(path, hyperscan) if path else None
+    if database is None:
+        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        flat = [(_portable(pattern).encode(), index) for index, group in enumerate(groups) for pattern in group]
+        if flat:
+            _compile(database, flat, hyperscan, mode)
+            if path:
+                _write(path, hyperscan.dumpb(database))
+    return database
+
+
+def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any, mode: int) -> None:  # noqa: ANN401
+    """Compile all patterns; one that is too large is replaced by one that matches more and is smaller."""
     usual = (
         hyperscan.HS_FLAG_CASELESS
         | hyperscan.HS_FLAG_DOTALL
         | hyperscan.HS_FLAG_MULTILINE
-        | hyperscan.HS_FLAG_SINGLEMATCH
+        | hyperscan.HS_FLAG_UTF8
+        | mode
     )
-    patterns, numbers = zip(*flat, strict=True)
-    # UTF-8 only where a pattern speaks of such characters: it makes classes and dots several times as large.
-    flags = [usual | hyperscan.HS_FLAG_UTF8 if _WIDE.search(pattern) else usual for pattern in patterns]
+    # Bounds of long patterns are dropped at once: their product is what makes a pattern too large, and takes seconds.
+    patterns = [_loose(pattern) if len(pattern) > _LONG else pattern for pattern, _ in flat]
+    numbers = [number for _, number in flat]
+    flags = [usual] * len(flat)
     try:
         database.compile(expressions=patterns, ids=numbers, flags=flags)
     except hyperscan.HyperscanError:
         for at, pattern in enumerate(patterns):
-            if not _compiles(pattern, flags[at], hyperscan):
-                flags[at] |= hyperscan.HS_FLAG_PREFILTER
-                if not _compiles(pattern, flags[at], hyperscan):
-                    raise ConfigurationError(
-                        f"Hyperscan refuses the pattern {pattern.decode()!r}",
-                        hint="it may hold no look-around and no back-reference",
-                    ) from None
+            loose = _loose(pattern)
+            smaller = ((pattern, 0), (loose, 0), (loose, hyperscan.HS_FLAG_PREFILTER))
+            fitting = next((one for one in smaller if _compiles(one[0], flags[at] | one[1], hyperscan)), None)
+            if fitting is None:
+                raise ConfigurationError(
+                    f"Hyperscan refuses the pattern {pattern.decode()!r}",
+                    hint="it may hold no look-around and no back-reference",
+                ) from None
+            patterns[at] = fitting[0]
+            flags[at] |= fitting[1]
         database.compile(expressions=patterns, ids=numbers, flags=flags)
+
+
+def _loose(pattern: bytes) -> bytes:
+    """Return a pattern that matches the same and more: as often as one likes for at most so many times."""
+    return _AT_MOST.sub(rb"+", _ANY_UP_TO.sub(rb"*", pattern))
 
 
 def _compiles(pattern: bytes, flags: int, hyperscan: Any) -> bool:  # noqa: ANN401 - without types
@@ -239,11 +299,11 @@ def _is_cached(groups: Groups, cache: Path | None) -> bool:
         version = metadata.version("hyperscan")  # without loading the library
     except metadata.PackageNotFoundError:
         return False
-    return _cache_path(groups, cache, version).exists()
+    return _cache_path(groups, cache, version, 0).exists()
 
 
-def _cache_path(groups: Groups, cache: Path, version: str) -> Path:
-    digest = hashlib.sha256(_FORMAT + version.encode() + _processor())
+def _cache_path(groups: Groups, cache: Path, version: str, mode: int) -> Path:
+    digest = hashlib.sha256(_FORMAT + bytes([mode]) + version.encode() + _processor())
     for group in groups:
         for pattern in group:
             digest.update(pattern.encode() + b"\0")

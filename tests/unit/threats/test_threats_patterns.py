@@ -1,13 +1,17 @@
 """Many patterns at once: every library tells the same groups, and every trigger suits all of them."""
 
+import functools
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.adapters.patterns import BACKENDS, HyperscanMatcher, compile_patterns
 from seawall.core.errors import ConfigurationError
 from seawall.systems.threats.detectors.registry import DETECTORS
 
+_HYPERSCAN = functools.cache(HyperscanMatcher)
 GROUPS = (("select\\s", "union"), ("<script",), (), ("^start", "end$"), ("a.b",))
 
 
@@ -60,7 +64,7 @@ def test_a_pattern_that_no_library_takes_is_an_error_that_names_it(backend):
 
 def test_what_was_compiled_is_taken_from_the_cache(tmp_path):
     compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path)
-    (kept,) = tmp_path.iterdir()
+    kept = max(tmp_path.iterdir())
     written = kept.stat().st_mtime_ns
     assert set(compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path).match("union <script")) == {0, 1}
     assert kept.stat().st_mtime_ns == written
@@ -72,10 +76,34 @@ def test_other_patterns_are_another_entry_of_the_cache_and_few_are_kept(tmp_path
     assert len(list(tmp_path.iterdir())) == 8
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_candidates_are_the_texts_that_match(backend):
+    matcher = compile_patterns((*GROUPS, ("x\\s$",)), backend=backend)
+    assert list(matcher.candidates([])) == []
+    assert list(matcher.candidates(["", "plain", ""])) == []
+    texts = ["plain", "union", "é" * 9, "éé <script", "", "select ", "an end", "more", "ax "]
+    assert list(matcher.candidates(texts)) == [1, 3, 5, 6, 8]
+
+
+@given(st.lists(st.text(alphabet="ab<sé \n", max_size=8), max_size=12))
+def test_no_text_that_matches_is_passed_over(texts):
+    groups = (("a b", "^<", "s$"), ("é+a",), ("b.s",))
+    exact = compile_patterns(groups, backend="re")
+    matching = [index for index, text in enumerate(texts) if exact.match(text)]
+    assert list(exact.candidates(texts)) == matching
+    assert set(matching) <= set(_HYPERSCAN(groups).candidates(texts))
+
+
+def test_very_many_matches_make_every_text_a_candidate():
+    texts = ["plain", "union " * 10_000, "plain"]
+    assert list(compile_patterns(GROUPS, backend="hyperscan").candidates(texts)) == [0, 1, 2]
+
+
 def test_a_damaged_entry_of_the_cache_is_compiled_anew(tmp_path):
     compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path)
-    (kept,) = tmp_path.iterdir()
-    kept.write_bytes(b"damaged")
+    kept = max(tmp_path.iterdir())
+    for entry in tmp_path.iterdir():
+        entry.write_bytes(b"damaged")
     assert set(compile_patterns(GROUPS, backend="hyperscan", cache=tmp_path).match("union")) == {0}
     assert kept.stat().st_size > 1000
 

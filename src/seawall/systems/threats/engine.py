@@ -99,14 +99,24 @@ class ThreatEngine:
         items = basket.items
         if not items:
             return []
-        decoded: list[list[View]] = [views(item[2]) for item in items]
-        everything = "\n".join([view[0] for forms in decoded for view in forms])
-        if not self._matcher.match(everything):
-            basket.remember()
-            return []
+        texts: list[str] = []
+        owners: list[tuple[Item, tuple[str, ...]]] = []
+        for item in items:
+            for text, chain in views(item[2]):
+                texts.append(text)
+                owners.append((item, chain))
         hits: list[tuple[Item, Finding]] = []
-        for item, forms in zip(items, decoded, strict=True):
-            self._look(item, forms, hits)
+        forms: list[View] = []
+        before: Item | None = None
+        for index in self._matcher.candidates(texts):
+            item, chain = owners[index]
+            if before is not None and item is not before:
+                self._look(before, forms, hits)
+                forms = []
+            before = item
+            forms.append((texts[index], chain))
+        if before is not None:
+            self._look(before, forms, hits)
         if not hits:
             basket.remember()
             return []

@@ -65,7 +65,7 @@ def _judge_host(host: str, port: str, rest: str) -> float:
         return 0.97 if _METADATA_PATH.search(rest) or strange or "." in host else 0.75
     if kind:
         return 0.9 if kind == Reach.MIRROR else 0.88
-    return 0.75 if strange and disguised(host) else 0.0
+    return 0.86 if strange and disguised(host) else 0.0
 
 
 def _judge_internal(kind: str, host: str, port: str, rest: str) -> float:
@@ -173,7 +173,7 @@ DETECTOR = Detector(
     owasp="A10:2021",
     triggers=(
         # A numeric host in any spelling, which ends the authority.
-        r"[/\\@=](?:0x[0-9a-f]{1,20}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{1,20}|[0-9]{1,20})){0,3}\.?(?:[:/\\?#&;@\s]|$)",
+        r"(?:[/\\:][/\\]|[@=])(?:0x[0-9a-f]{1,20}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{1,20}|[0-9]{1,20})){0,3}\.?(?:[:/\\?#&;@\s]|$)",
         r"^\s{0,8}(?:0x[0-9a-f]{1,8}|[0-9]{1,10})(?:\.(?:0x[0-9a-f]{1,8}|[0-9]{1,10})){0,3}(?::[0-9]{1,5})?(?:/|\s{0,8}$)",
         r"\[[0-9a-f:.%]{2,64}\]",
         r"localhost|169[.-]254|metadata|instance-data|kubernetes\.default|host\.docker|loopback",

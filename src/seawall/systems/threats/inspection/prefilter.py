@@ -24,6 +24,13 @@ class Matcher(Protocol):
         """
         ...
 
+    def candidates(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the indexes of texts in which a pattern matches, and perhaps of some more, in ascending order.
+
+        One scan over all of them, so that the usual case, that nothing matches anywhere, costs one call.
+        """
+        ...
+
 
 CompileGroups = Callable[[Sequence[Sequence[str]]], Matcher]
 """Makes a matcher of groups of patterns; an adapter chooses the library and keeps what it compiled."""
