@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.systems.threats.detectors import graphql, ldap, nosql, prototype, xpath
+from seawall.systems.threats.detectors import code, graphql, ldap, nosql, prototype, xpath
 from seawall.systems.threats.model import PlaceKind
 
-DETECTORS = [module.DETECTOR for module in (graphql, ldap, nosql, prototype, xpath)]
+DETECTORS = [module.DETECTOR for module in (code, graphql, ldap, nosql, prototype, xpath)]
 PIECES = st.sampled_from(
     [
         *(

@@ -1,0 +1,81 @@
+"""What programming languages call the things that run other programs or other code, and what only attackers name."""
+
+import re
+from typing import Final
+
+__all__ = ["EVALUATORS", "GADGETS", "MODULES", "PROBES", "READERS", "RUNNERS", "SINK_CHAINS", "SUPERGLOBALS"]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+RUNNERS: Final = _words(
+    "shell_exec passthru proc_open pcntl_exec create_function call_user_func call_user_func_array phpinfo php_uname"
+    " highlight_file show_source file_put_contents unserialize get_defined_vars __import__ execsync"
+    " spawnsync execfilesync"
+    " getruntime processbuilder activexobject createobject phpversion execfile register_shutdown_function"
+    " register_tick_function ob_start_callback posix_getpwuid disk_total_space getlastmod get_current_user"
+)
+"""Functions that nobody calls in a form, whatever their arguments."""
+
+EVALUATORS: Final = _words("system exec eval assert popen execute spawn fork_exec instance_eval class_eval xp_cmdshell")
+"""Functions that run what they are given; several languages and plain English have these words."""
+
+READERS: Final = _words(
+    "include include_once require_once readfile readfilesync writefilesync readdirsync file_get_contents"
+    " fopen unlink opendir"
+    " scandir glob putenv ini_set chmod rename copy move_uploaded_file base64_decode gzinflate gzuncompress str_rot13"
+    " preg_replace array_map array_filter usort uasort array_walk error_log symlink mail dl var_dump print_r"
+)
+"""Functions that an injected line begins with or is wrapped in."""
+
+PROBES: Final = _words(
+    "print echo die exit printf print_r var_dump md5 sha1 response.write res.end res.send console.log puts"
+)
+"""What a scanner prints with, to see its sum or hash come back."""
+
+MODULES: Final = _words(
+    "child_process fs net os vm http https cluster repl worker_threads dns module process inspector"
+)
+"""Modules of Node that reach out of a program."""
+
+SUPERGLOBALS: Final = re.compile(
+    r"\$_?(?:get|post|request|cookie|server|files|session|env)\b|\$globals\b|\$\{?_", re.IGNORECASE
+)
+"""Variables of PHP that hold the request."""
+
+SINK_CHAINS: Final = re.compile(
+    r"(?:os\.(?:system|popen\d?|exec[lv]\w*|spawn\w*|remove|listdir|environ)|subprocess\.\w+"
+    r"|commands\.get\w+|pty\.spawn"
+    r"|(?:require\.)?child_process\.\w+|process\.(?:mainmodule|binding|exit|kill|env|dlopen|_load"
+    r"|constructor)(?:\.\w+)*"
+    r"|(?:global|root|globalthis|this)\.process(?:\.\w+)*|\w*(?:\.\w+)*\.?constructor\.constructor"
+    r"|(?:java\.lang\.)?runtime\.getruntime(?:\.exec)?|(?:java\.lang\.)?processbuilder(?:\.\w+)?"
+    r"|(?:java\.lang\.)?class\.forname"
+    r"|[\w.]*getclass\.forname|[\w.]*getruntime\.exec|javax\.script\.scriptenginemanager|javax\.naming\.initialcontext"
+    r"|(?:system\.)?diagnostics\.process\.start|process\.start|(?:system\.reflection\.)?assembly\.load\w*"
+    r"|(?:io|open3|kernel)\.(?:popen\d?|capture\d?|exec|system|spawn|open|eval)|pickle\.loads?|yaml\.load"
+    r"|marshal\.loads?"
+    r"|wscript\.shell|server\.createobject|importlib\.import_module|socket\.socket|builtins\.\w+|__builtins__\.\w+"
+    r"|fs\.(?:readfile|readfilesync|writefile|writefilesync|readdir|readdirsync|unlink|createreadstream)|vm\.run\w+)$"
+)
+"""Calls through an object or a module; a whole chain in lower case, `.` for every kind of joint, calls left out."""
+
+GADGETS: Final = re.compile(
+    r"class[.\[]+['\"]?module['\"]?\]?[.\[]+['\"]?classloader|class[.\[]['\"]?classloader"
+    r"|_\$\$nd_func\$\$_|!!python/(?:object|name|module)|!ruby/(?:object|hash|struct)"
+    r"|!!(?:javax?|com|org|sun)\.[a-z.]{3,80}|[\"']@type[\"']\s{0,8}:\s{0,8}[\"'](?:l?com|l?org|l?java"
+    r"|l?javax|l?sun|\[)[.a-z]"
+    r"|[\"']\$type[\"']\s{0,8}:\s{0,8}[\"']system\.|#_memberaccess|xwork\.methodaccessor|ognl\.ognlcontext|@ognl\."
+    r"|@java\.lang\.|t\(java\.|(?<![\w.])java\.lang\.(?:runtime|processbuilder|system\b|class\b|thread@)"
+    r"|com\.sun\.rowset\."
+    r"|org\.apache\.(?:commons\.collections|xalan\.xsltc|bcel|tomcat\.dbcp)|<(?:java|object"
+    r"|void)\s[^>]{0,200}class\s{0,4}="
+    r"\s{0,4}[\"']java\.|<dynamic-proxy>|java\.beans\.(?:xmldecoder|eventhandler)|objectdataprovider"
+    r"|typeconfusedelegate"
+    r"|windowsidentity\b.{0,40}bootstrapcontext|javax\.management\.badattributevalue|scriptenginemanager"
+    r"|\bgroovy\.(?:lang|util)\.|\$\{jndi:|\[\s{0,4}[\"']com\.sun\.|springframework\.(?:context\.support|expression)",
+    re.IGNORECASE,
+)
+"""Names of what serialised objects, expressions and binders are abused through."""

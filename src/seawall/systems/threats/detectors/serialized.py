@@ -1,0 +1,62 @@
+"""Recognise objects that languages write out and read back: of PHP, Java, .NET, Python and Ruby."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from seawall.systems.threats.detector import Signal
+from seawall.systems.threats.model import Severity
+
+__all__ = ["serialized"]
+
+_CRITICAL, _HIGH = Severity.CRITICAL, Severity.HIGH
+
+_PHP_OBJECT: Final = re.compile(
+    r"(?<![A-Za-z0-9])([OCE]):[+]?(\d{1,5}):(\\?\"|&quot;|')([\w\\ :\x00]{1,200})\3:(?:(\d{1,6}):\{|\d)"
+)
+_PHP_CUT: Final = re.compile(r"(?:^|[;{|\s])[OC]:[+]?\d{1,5}:\\?\"[A-Za-z_\\]")
+_JAVA: Final = re.compile(r"(?<![A-Za-z0-9+/=])rO0AB[A-Za-z0-9+/]{3}|\baced0005(?:7[0-9a-f]|$)|\xac\xed\x00\x05")
+_DOTNET: Final = re.compile(r"(?<![A-Za-z0-9+/=])AAEAAAD/{5}")
+_PICKLE_TEXT: Final = re.compile(r"(?:^|[\s(])c[a-z_][\w.]{1,60}\n[a-z_]\w{0,40}\n[p(q0-9S]", re.IGNORECASE)
+_PICKLE_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])g(?:AS|AN|AJ|AR|AU)[A-Za-z0-9+/_-]{16,4000}={0,2}")
+_PICKLE_CALLS: Final = re.compile(rb"system|popen|subprocess|builtin|eval|exec|posix|reduce|os\n|nt\n|commands")
+_RUBY: Final = re.compile(r"\x04\x08[ouIe\[{]|(?<![A-Za-z0-9+/=])BAh[vbo][A-Za-z0-9+/]{16}")
+
+
+def serialized(text: str) -> Iterator[Signal]:
+    """Find objects of any of the languages. Linear in the text."""
+    for match in _PHP_OBJECT.finditer(text):
+        exact = int(match[2]) == len(match[4].replace("\\\\", "\\"))
+        yield Signal("code-php-object", _CRITICAL, 0.96 if exact or match[5] else 0.85, match.start(), match.end())
+        break
+    else:
+        cut = _PHP_CUT.search(text)
+        if cut is not None:
+            yield Signal("code-php-object", _HIGH, 0.8, cut.start(), cut.end())
+    match = _JAVA.search(text)
+    if match is not None:
+        yield Signal("code-java-object", _CRITICAL, 0.95, match.start(), match.end())
+    match = _DOTNET.search(text)
+    if match is not None:
+        yield Signal("code-dotnet-object", _CRITICAL, 0.95, match.start(), match.end())
+    match = _PICKLE_TEXT.search(text)
+    if match is not None:
+        yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
+    match = _PICKLE_BASE64.search(text)
+    if match is not None and _is_pickle(match[0]):
+        yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
+    match = _RUBY.search(text)
+    if match is not None:
+        yield Signal("code-ruby-object", _HIGH, 0.7, match.start(), match.end())
+
+
+def _is_pickle(text: str) -> bool:
+    """Tell whether a text in base64 is a pickle: its opcode for the protocol, and names of what it would call."""
+    padded = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(padded[: len(padded) // 4 * 4])
+    except (binascii.Error, ValueError):
+        return False
+    return raw[:1] == b"\x80" and raw[1] <= 5 and _PICKLE_CALLS.search(raw) is not None
