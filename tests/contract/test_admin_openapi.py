@@ -128,6 +128,7 @@ def test_every_operation_keeps_to_its_description(admin_api, tmp_path):
     assert finished.returncode == 0, finished.stdout[-20_000:] + finished.stderr[-4_000:]
     tested = report.read_text()
     for operation in (
+        "POST /api/system/identity",
         "POST /api/system/load-balancer",
         "POST /api/system/rate-limit",
         "POST /api/system/reload",

@@ -1,6 +1,7 @@
 """The controller with a real issuer: rotation, outages, files; API keys from making to revoking."""
 
 import json
+import socket
 
 import pytest
 from identity_desk import Desk, jwt_table
@@ -171,6 +172,30 @@ async def test_a_reload_takes_another_issuer(desks, issuer):
         assert desk.token_verdict(RSA, "RS256") is RefusalReason.UNKNOWN_SIGNER
     await desk.controller.reconfigure(IdentitySettings())
     assert not desk.engine.active
+
+
+async def test_a_reload_while_a_fetch_hangs_does_not_wait_for_it(desks, issuer):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        desk = await desks(jwt_table(jwks_url=url, jwks_timeout_ms=60_000))
+        assert desk.token_verdict(RSA, "RS256") is RefusalReason.UNAVAILABLE
+        await desk.controller.reconfigure(IdentitySettings.model_validate(jwt_table(jwks_url=issuer.url)))
+        assert desk.token_verdict(RSA, "RS256") == BOB
+        assert desk.controller.health() == {}
+
+
+async def test_other_rules_over_the_same_keys_need_neither_store_nor_issuer(desks, issuer):
+    store = AwayStore(clock=SystemClock())
+    desk = await desks(jwt_table(jwks_url=issuer.url), store)
+    issuer.publish(b"", status=503)
+    store.away = True
+    table = jwt_table(jwks_url=issuer.url, role_claim="role")
+    await desk.controller.reconfigure(IdentitySettings.model_validate(table))
+    assert desk.token_verdict(RSA, "RS256", role="admin").role == "admin"
+    assert all(snapshot.jwt.jwks for snapshot in desk.published)
+    store.away = False
 
 
 async def test_left_out_keys_are_findings(desks, issuer):

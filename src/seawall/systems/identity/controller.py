@@ -90,8 +90,7 @@ class IdentityController:
                 raise
             self._book.failed(error)
         self._running = True
-        self._issuer = issuer
-        await self._first_keys()
+        await self._take_issuer(issuer)
         self._book.start()
         self._publish()
         self._spawn(self._tick(), "seawall-identity-tick")
@@ -113,13 +112,9 @@ class IdentityController:
 
     async def reconfigure(self, settings: IdentitySettings) -> None:
         """Take another settings section; raise before anything changes when it cannot be provisioned."""
-        issuer = await self._provision(settings) if settings.jwt != self._settings.jwt else self._issuer
+        if settings.jwt != self._settings.jwt:
+            await self._take_issuer(await self._provision(settings))
         self._settings = settings
-        if issuer is not self._issuer:
-            self._issuer = issuer
-            if self._fetching is not None:
-                self._fetching.cancel()
-            await self._first_keys()
         self._publish()
 
     async def _provision(self, settings: IdentitySettings) -> IssuerKeys | None:
@@ -127,15 +122,23 @@ class IdentityController:
             return None
         issuer = IssuerKeys(self._context, settings.jwt, self._fetches)
         await issuer.provision()
+        old = self._issuer
         last = self._resumed.jwt if self._resumed is not None else None
-        if last is not None and last.issuer == settings.jwt.issuer:
+        if old is not None and old.settings.jwks_url == settings.jwt.jwks_url:
+            issuer.resume(old.material.jwks)
+        elif last is not None and last.issuer == settings.jwt.issuer:
             issuer.resume(last.jwks)
         return issuer
 
-    async def _first_keys(self) -> None:
-        issuer = self._issuer
+    async def _take_issuer(self, issuer: IssuerKeys | None) -> None:
+        """Put an issuer in force once it has keys, or after 2 s without; until then the one before it stays."""
+        first: asyncio.Task[None] | None = None
         if issuer is not None and issuer.schedule is not None and not issuer.material.read.keys:
-            await asyncio.wait([self._fetch(issuer)], timeout=_FIRST_KEYS)
+            first = self._spawn(self._fetched(issuer), "seawall-identity-first-fetch")
+            await asyncio.wait([first], timeout=_FIRST_KEYS)
+        if self._fetching is not None:
+            self._fetching.cancel()
+        self._issuer, self._fetching = issuer, first
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
