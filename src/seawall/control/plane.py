@@ -15,7 +15,15 @@ from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
 from seawall.control.counts import RATELIMIT
 from seawall.control.framing import ChannelError
-from seawall.control.instruments import RELOADS, REPORTS, SNAPSHOT_VERSION, STATE_UP, WORKERS
+from seawall.control.instruments import (
+    RELOADS,
+    REPORTS,
+    SHARED_KEYS,
+    SHARED_KEYS_FORGOTTEN,
+    SNAPSHOT_VERSION,
+    STATE_UP,
+    WORKERS,
+)
 from seawall.control.lastknown import LastKnownSnapshots
 from seawall.control.messages import GATEWAY, MAX_FRAME_BYTES
 from seawall.control.storage import state_directory
@@ -319,6 +327,8 @@ class ControlPlane:
             yield Sample(RELOADS, (result,), count)
         for name, count in self._reports.items():
             yield Sample(REPORTS, (name,), count)
+        yield Sample(SHARED_KEYS, (), len(self.counts))
+        yield Sample(SHARED_KEYS_FORGOTTEN, (), self.counts.forgotten)
         for controller in self.controllers.values():
             yield from controller.samples()
 
