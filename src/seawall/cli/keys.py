@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seawall.cli.stores import Config, State, with_store
+from seawall.cli.stores import Config, State, configured, with_store
 from seawall.core.clock import SystemClock
 from seawall.core.errors import NotFoundError
 from seawall.state.store import StateStore
@@ -46,9 +46,9 @@ def _create(
     state: State = None,
 ) -> None:
     now = SystemClock().wall()
+    settings = configured(config, state)
     record, key = with_store(
-        config,
-        state,
+        settings,
         lambda store: create_key(
             store,
             name=name,
@@ -64,6 +64,8 @@ def _create(
     # The key alone goes to standard output, so that $(seawall keys create ...) is the key.
     sys.stderr.write(f"made API key {record.id} for {record.name!r}; keep it now:\n")
     sys.stdout.write(f"{key}\n")
+    if not settings.identity.api_keys.enabled:
+        sys.stderr.write("note: identity.api_keys.enabled is false here, so no gateway looks for API keys yet\n")
 
 
 def _list(
@@ -74,7 +76,7 @@ def _list(
     async def read(store: StateStore) -> tuple[list[KeyRecord], dict[str, float]]:
         return await list_keys(store), await read_usage(store)
 
-    records, used = with_store(config, state, read, _INSTEAD)
+    records, used = with_store(configured(config, state), read, _INSTEAD)
     rows = [_row(record, used.get(record.id)) for record in records]
     if as_json:
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
@@ -103,7 +105,7 @@ def _revoke(
         await KeyUsage(store).forget(key_id)
         return record
 
-    record = with_store(config, state, revoke, _INSTEAD)
+    record = with_store(configured(config, state), revoke, _INSTEAD)
     sys.stderr.write(f"revoked API key {record.id} of {record.name!r}\n")
 
 

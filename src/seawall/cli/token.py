@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from seawall.admin.tokens import TokenRecord, create_token, list_tokens, revoke_token
-from seawall.cli.stores import Config, State, with_store
+from seawall.cli.stores import Config, State, configured, with_store
 from seawall.core.access import Role
 from seawall.core.clock import SystemClock
 from seawall.core.errors import NotFoundError
@@ -45,8 +45,7 @@ def _create(
 ) -> None:
     now = SystemClock().wall()
     record, token = with_store(
-        config,
-        state,
+        configured(config, state),
         lambda store: create_token(
             store,
             name=name,
@@ -67,7 +66,7 @@ def _list(
     config: Config = None,
     state: State = None,
 ) -> None:
-    rows = [_row(record) for record in with_store(config, state, list_tokens, _INSTEAD)]
+    rows = [_row(record) for record in with_store(configured(config, state), list_tokens, _INSTEAD)]
     if as_json:
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
         return
@@ -97,7 +96,7 @@ def _revoke(
             raise NotFoundError(f"there is no token {token_id!r}", hint="'seawall token list' shows them")
         return record
 
-    record = with_store(config, state, revoke, _INSTEAD)
+    record = with_store(configured(config, state), revoke, _INSTEAD)
     sys.stderr.write(f"revoked token {record.id} of {record.name!r}\n")
 
 

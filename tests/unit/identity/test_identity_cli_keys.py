@@ -110,6 +110,12 @@ def test_revoke_names_what_does_not_exist(run, state, key_id):
     assert "there is no API key" in result.stderr
 
 
+def test_a_key_that_nobody_would_look_for_is_noted(run, state, tmp_path):
+    assert "api_keys.enabled is false" in run("create", "--name", "ci", "--state", state).stderr
+    (tmp_path / "seawall.toml").write_text("[identity.api_keys]\nenabled = true\n")
+    assert "api_keys.enabled" not in run("create", "--name", "ci", "--state", state).stderr
+
+
 def test_names_are_checked(run, state):
     result = run("create", "--name", "a b", "--state", state)
     assert result.exit_code == 1
