@@ -95,7 +95,7 @@ def disguised(host: str) -> bool:
     """Tell whether a numeric host is spelled with hexadecimal or octal parts, or as one large number."""
     return (
         "0x" in host.lower()
-        or (host.isdigit() and len(host) >= 8)
+        or (host.isdigit() and len(host) >= 8 and int(host) >> 32 == 0)
         or any(part[:1] == "0" and len(part) > 1 for part in host.split("."))
     )
 

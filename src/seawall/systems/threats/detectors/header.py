@@ -97,8 +97,8 @@ DETECTOR = Detector(
     owasp="A03:2021",
     triggers=(
         _START + r"[a-z][a-z0-9 -]{1,48}[ \t]{0,4}:",
-        _START
-        + r"(?:http/[0-9]|(?:get|post|put|delete|head|options|patch|trace|connect)[ \t]|(?:rcpt|mail|helo|ehlo|quit|data)[^a-z0-9])",
+        _START + r"(?:http/[0-9]|(?:get|post|put|delete|head|options|patch|trace|connect)[ \t]"
+        r"|(?:rcpt|mail|helo|ehlo|quit|data)[^a-z0-9])",
         _START + r"<[a-z]|(?:[\r\n]|%0[ad]|\\[rn])(?:\*[0-9]|\$[0-9]|flushall|config set|slaveof)",
     ),
     scan=scan,

@@ -25,7 +25,7 @@ _WORDS = re.compile(
     r"|(?P<place>(?<![\w.$-])(?:(?:window|self|top|parent|document|this)\s*\.\s*)?location\s*(?:=(?!=)|\.\s*(?:href|hash|search|assign|replace|pathname)\b|\[\s*['\"`])|\bname\s*\)|\burl\s*=\s*name\b|\bhistory\s*\.\s*(?:push|replace)state\b|\bwindow\s*\.\s*(?:open|name|onerror|onload)\b|\bopen\s*\(\s*[\"'`])"
     r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"
     r"|(?P<reach>new\s+(?:xmlhttprequest|image|websocket|activexobject)|\b(?:local|session)storage\s*[.\[]|navigator\s*\.\s*sendbeacon|\bimportscripts\s*\(|(?<![\w.$])fetch\s*[(`]\s*[\"'`/]|createobject\s*\(|xmldom)"
-    r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|=\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
+    r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|[=,(]\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\d\.\.?tostring\s*\(|\b(?:eval|alert|confirm|prompt)\s*\.\s*(?:call|apply|bind|source)\b|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
     r"|(?P<quoted>['\"`](?:al|ale|a|con|pro|ev|e)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|a|ev|con|pro)/\s*\.source)",
     re.IGNORECASE,
 )
@@ -57,6 +57,7 @@ _SCHEME = re.compile(
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
     re.IGNORECASE,
 )
+_ASSIGNED = re.compile(r"\s{0,4}=(?!=)|\s{0,4}[)+]")
 _INVOKED = re.compile(r"\]\s{0,4}[(`=]")
 _MARKUP = re.compile(r"\s*[\"'`]?\s*(?:<|\\|String|unescape|\d)")
 _SYMBOLS = re.compile(r"[\[\]()!+{}~\-]{14,}")
@@ -111,7 +112,9 @@ def _telling(kind: str, word: str, text: str, end: int) -> float:
         return 0.25 if _INVOKED.search(text, end, end + 80) else 0.0
     if kind == "build":
         return 0.25 if word[:6].lower() == "import" else 0.0
-    return 0.25 if kind == "cookie" and word[-1] in "(`" and _MARKUP.match(text, end) else 0.0
+    if kind != "cookie":
+        return 0.0
+    return 0.25 if (_MARKUP if word[-1] in "(`" else _ASSIGNED).match(text, end) else 0.0
 
 
 def looks_called(value: str) -> bool:

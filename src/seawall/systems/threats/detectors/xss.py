@@ -24,11 +24,14 @@ _HANDLER = re.compile(
     r"(?<![a-z0-9_.$-])on([a-z]{3,24})(?:[^a-z0-9>=\n]{0,12}|\[[a-z]\])=\s*([^>]{0,80})", re.IGNORECASE
 )
 _QUOTE_BEFORE = re.compile(r"(?:^|[\"'`])[^\"'`<>=]{0,24}$")
+_ENTITY_CODE = re.compile(r"&\{([^}]{1,200})\}")
 _UTF7 = re.compile(r"\+adw-|\+/v[89+/]|\+ADw", re.IGNORECASE)
 _ODD = re.compile(r"\xbc\s*/?\s*(?:script|img|svg|iframe)", re.IGNORECASE)
 _STYLE = re.compile(
-    r"expression\s*\(|-moz-binding|behaviou?r\s*:\s*url|expr/\*|@im\\?port|-o-link|\[style\]", re.IGNORECASE
+    r"expression\s*(?:\(|\\28)|-moz-binding|behaviou?r\s*:\s*url|expr/\*|@im\\?port\s*[\"'u(]|-o-link|\[style\]",
+    re.IGNORECASE,
 )
+_PROPRIETARY = re.compile(r"-moz-binding|behaviou?r|-o-link|expr/|\[style\]", re.IGNORECASE)
 _URL = re.compile(
     r"(?:j\W{0,3}a\W{0,3}v\W{0,3}a|vb|live|mocha)\W{0,3}s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}[:#]|data:[^,\s]{0,60}(?:html|svg|xml|javascript)|mhtml:|base64_{0,9},\s*phnj|base64_{0,9},\s*pgltz",
     re.IGNORECASE,
@@ -85,7 +88,7 @@ def _urls(text: str) -> Iterator[Signal]:
             active = "script" in rest.lower() or "html" in match[0].lower() or "<" in rest or judge(rest).weight >= 0.4
             confidence = (0.9 if leading else 0.75) if active else 0.45
         else:
-            confidence = 0.8 if leading else 0.6
+            confidence = 0.86 if leading else 0.6
         yield Signal("xss-url", Severity.HIGH, confidence, start, min(len(text), match.end() + 60))
 
 
@@ -100,7 +103,7 @@ def _code(text: str) -> Iterator[Signal]:
     if script.breaks_out and marked:
         confidence += 0.2
     elif script.breaks_out or marked:
-        confidence += 0.08
+        confidence += 0.12
     else:
         confidence -= 0.12
     if words >= PROSE_AROUND:
@@ -124,7 +127,8 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
             signals.append(Signal("xss-attribute-break", Severity.HIGH, 0.85, match.start(), match.end()))
         match = _CLOSES.search(text)
         if match and text.find("<") == match.start():
-            signals.append(Signal("xss-element-break", Severity.HIGH, 0.75, match.start(), match.end()))
+            confidence = 0.86 if "<" in text[match.end() :] or "script" in match[0].lower() else 0.75
+            signals.append(Signal("xss-element-break", Severity.HIGH, confidence, match.start(), match.end()))
     if "=" in text and not signals:
         signals.extend(_loose_handlers(text))
     if not signals or max(signals, key=_strength).confidence < 0.9:
@@ -148,10 +152,13 @@ def _oddities(text: str) -> Iterator[Signal]:
     match = _UTF7.search(text) or _ODD.search(text)
     if match:
         yield Signal("xss-charset", Severity.HIGH, 0.9, match.start(), match.end())
+    match = _ENTITY_CODE.search(text)
+    if match and judge(match[1]).weight >= 0.4:
+        yield Signal("xss-code", Severity.HIGH, 0.9, match.start(), match.end())
     match = _STYLE.search(text)
     if match and active_style(text):
-        weight = judge(text).weight
-        yield Signal("xss-style", Severity.HIGH, 0.9 if weight else 0.6, match.start(), match.end())
+        sure = judge(text).weight or _PROPRIETARY.match(match[0])
+        yield Signal("xss-style", Severity.HIGH, 0.9 if sure else 0.6, match.start(), match.end())
 
 
 def _strength(signal: Signal) -> float:
@@ -175,7 +182,7 @@ DETECTOR = Detector(
         r"(?:window|self|top|parent|this|globalthis|frames|document|content|opener|\[\]|''|\"\")\s{0,8}\??\.?\s{0,8}\[",
         r"fromcharcode|fromcodepoint|string\.raw|constructor|__proto__|reflect\.|\.source|symbol[.\[]|xmlhttprequest|activexobject|storage[.\[]|sendbeacon|new\s{1,8}(?:image|websocket|function)",
         r"onerror|throw\s|tostring\s{0,4}=|valueof\s{0,4}=|=\s{0,4}name\b",
-        r"expression\s{0,8}\(|-moz-binding|behaviou?r\s{0,8}:|expr/\*|@im\\?port|-o-link",
+        r"expression\s{0,8}[(\\]|-moz-binding|behaviou?r\s{0,8}:|expr/\*|@im\\?port|-o-link",
         r"\+adw-|\+/v[89+/]|\xbc\s{0,4}/?\s{0,4}(?:script|img|svg|iframe)",
         r"[\[\]()!+{}~\-]{14}",
         r"[\"'`](?:al|ale|a|con|pro|ev|e)[\"'`]",

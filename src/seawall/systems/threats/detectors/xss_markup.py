@@ -45,6 +45,15 @@ xlink:href xml:base by begin implementation file
 _URLS = frozenset(_URL_NAMES.split())
 # Attributes of client-side frameworks whose values are expressions.
 _FRAMEWORKS = ("v-on:", "x-on:", "ng-", "v-html", "x-init", "x-data", "hx-on")
+# Attributes that act by themselves; those that bind data were Internet Explorer's.
+_ACTIVE = {
+    "allowscriptaccess": 0.86,
+    "dataformatas": 0.86,
+    "datafld": 0.8,
+    "datasrc": 0.86,
+    "srcdoc": 0.93,
+    "style": 0.93,
+}
 _TEXTUAL = frozenset({"a", "p", "span", "div", "td", "img"})
 _MEDIA_HOSTS = re.compile(
     r"(?:https?:)?//(?:(?:www|player|m|open|w)\.)?(?:youtube(?:-nocookie)?\.com/embed/|vimeo\.com/|youtu\.be/|google\.[a-z.]{2,6}/maps"
@@ -59,9 +68,12 @@ _STYLE_HOSTS = re.compile(
 _CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.DOTALL)
 _CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE)
 _CSS_ACTIVE = re.compile(
-    r"expression\s*\(|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|-o-link|@import|script\s*:"
+    r"expression\s*(?:\(|\\28)|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|binding\s*:\s*url|-o-link|@import|script\s*:"
     r"|url\s*\(\s*[\"']?\s*data:(?:text|application)|data:[^,)]{0,40}html",
     re.IGNORECASE,
+)
+_INSTRUCTION = re.compile(
+    r"<\?(?:import\b|xml:namespace|xml-stylesheet[^>]{0,200}(?:script|expression))", re.IGNORECASE
 )
 _CODE = re.compile(r"[(;=`\[{]|//|\+\+")
 # Elements that rich text does not have: (confidence, with what attribute it rises, to which confidence).
@@ -89,7 +101,7 @@ _ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
     "style": (0.45, frozenset(), 0.45),
     "svg": (0.4, frozenset(), 0.4),
     "math": (0.3, frozenset({"href", "xlink:href"}), 0.6),
-    "xml": (0.3, frozenset({"src", "id"}), 0.7),
+    "xml": (0.3, frozenset({"src", "id"}), 0.86),
     "animate": (0.3, frozenset({"attributename"}), 0.5),
     "set": (0.3, frozenset({"attributename"}), 0.86),
     "xss": (0.88, frozenset(), 0.85),
@@ -114,8 +126,8 @@ def _attribute(tag: Tag, attribute: Attribute) -> Signal | None:
     name, value = attribute.name, attribute.value
     if name.startswith("on") and len(name) > 4:
         return _handler(attribute)
-    if name in {"style", "srcdoc", "allowscriptaccess"}:
-        return _signal(f"xss-{name}", 0.93, attribute) if name != "style" or active_style(value) else None
+    if name in _ACTIVE:
+        return _signal(f"xss-{name}", _ACTIVE[name], attribute) if name != "style" or active_style(value) else None
     if name[:1] in {"@", ":"} or name.startswith(_FRAMEWORKS):
         return _signal("xss-event-handler", 0.85, attribute) if judge(value).weight >= 0.4 else None
     if value and (name in _URLS or name.endswith((":href", ":src")) or ":" in value or name.startswith("&")):
@@ -128,8 +140,10 @@ def _handler(attribute: Attribute) -> Signal | None:
     event = attribute.name[2:].rstrip("0123456789._:#-")
     called = looks_called(attribute.value)
     if event in EVENTS:
-        return _signal("xss-event-handler", 0.97 if called else 0.8 if attribute.value else 0.45, attribute)
-    return _signal("xss-event-handler", 0.85, attribute) if called and event.isalpha() else None
+        return _signal("xss-event-handler", 0.97 if called else 0.86 if attribute.value else 0.45, attribute)
+    if not event.isalpha() or not attribute.value:
+        return None
+    return _signal("xss-event-handler", 0.88 if called else 0.75, attribute)
 
 
 def _url(tag: Tag, attribute: Attribute) -> Signal | None:
@@ -247,14 +261,25 @@ _RAISERS: dict[str, Callable[[dict[str, str], str, Tag], float]] = {
 """What the attributes and the text of an element say beyond its name: a confidence, or 0 for nothing."""
 
 
+def _instruction(text: str, tag: Tag) -> Signal | None:
+    """A processing instruction that old browsers carried out."""
+    match = _INSTRUCTION.match(text, tag.start)
+    return _signal("xss-element", 0.88, tag) if match else None
+
+
 def markup(text: str) -> Iterator[Signal]:
     """Judge every tag of a text: its element, then each of its attributes. Linear in the text."""
     for tag in tags(text):
         if not tag.closing:
-            signal = _element(text, tag)
+            signal = _instruction(text, tag) if tag.name == "?" else _element(text, tag)
             if signal is not None:
                 yield signal
+        pending: Attribute | None = None
         for attribute in tag.attributes:
+            if pending is not None and not attribute.name and looks_called(attribute.value):
+                # Characters that some browsers skip between an event's name and its value.
+                yield _signal("xss-event-handler", 0.93, pending)
             signal = _attribute(tag, attribute)
             if signal is not None:
                 yield signal
+            pending = attribute if attribute.name[2:] in EVENTS and not attribute.value else None
