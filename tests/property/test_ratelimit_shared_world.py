@@ -60,7 +60,7 @@ def test_leases_save_asking() -> None:
     assert tallies[Counting.LEASED].share >= 0.999
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     counts=st.sampled_from([Counting.STRICT, Counting.LEASED]),

@@ -15,6 +15,7 @@ from seawall.systems.ratelimit.trial import ALLOWED, CONCURRENCY, QUOTA, Trial, 
 from seawall.systems.ratelimit.verdict import SLACK, Verdict
 
 __all__ = [
+    "NOWHERE",
     "Ask",
     "Step",
     "answered",
@@ -29,11 +30,15 @@ __all__ = [
 
 _ALLOWED_REASON = Reason.ALLOWED
 
+NOWHERE: Whole = ((), Factors(), {}, ())
+"""The limits that a rule without shared counts has for all processes together."""
+
 
 class Step(NamedTuple):
     """One rule on the way of a request, in the order in which rules are tried.
 
     Attributes:
+        whole: the effective limits of all processes together; empty for a rule that counts here.
         trial: what it does; None where shared counts are asked.
         place: of its `CountAsk`; -1 where none is.
         local: whether it counts here, so that it is tried again when the answers have come.
@@ -41,9 +46,7 @@ class Step(NamedTuple):
 
     rule: CompiledRule
     key: str
-    limits: tuple[float, ...]
-    factors: Factors
-    lot: Lot
+    whole: Whole
     trial: Trial | None
     place: int = -1
     local: bool = False
@@ -128,24 +131,26 @@ def recalled(rule: CompiledRule, key: str, factors: Factors, found: Refused, now
 
 def count_ask(rule: CompiledRule, key: str, whole: Whole, cost: float, now: float, sink: Sink) -> CountAsk:
     """Return what shared counts are asked under one rule, along with a lease where the key is busy."""
-    limits, _, lot = whole
+    limits, _, lot, windows = whole
     lease = 0.0
     if rule.leasing and cost:
         most = most_tokens(rule.windows, limits, rule.share)
         lease, back = rule.leases.want(lot, key, cost, most, now)
         if back is not None:
             sink(back)
-    return CountAsk(f"{rule.id}\n{key}", window_asks(rule.windows, limits, cost), lease, rule.enforced)
+    if cost != 1.0:
+        windows = window_asks(rule.windows, limits, cost)
+    return CountAsk(f"{rule.id}\n{key}", windows, lease, rule.enforced)
 
 
 def answered(step: Step, ask: CountAsk, answer: CountAnswer, cost: float, now: float, sink: Sink) -> Trial:
     """Return what shared counts decided under one rule; puts away a lease, and remembers a refusal."""
-    rule = step.rule
-    claim = Claim(ask.key, rule.windows, step.limits, answer.at)
+    rule, key, (limits, factors, lot, _) = step.rule, step.key, step.whole
+    claim = Claim(ask.key, rule.windows, limits, answer.at)
     verdicts = tuple([(one.allowed, claim, one.remaining, one.reset_after, one.retry_after) for one in answer.windows])
-    trial = Trial(rule, step.key, step.limits, step.factors, verdicts, answer.allowed, shared=True)
+    trial = Trial(rule, key, limits, factors, verdicts, answer.allowed, shared=True)
     if rule.leasing:
-        back = rule.leases.grant(step.lot, step.key, claim, step.factors, answer, cost, now)
+        back = rule.leases.grant(lot, key, claim, factors, answer, cost, now)
         if back is not None:
             sink(back)
     if not answer.allowed and cost:
@@ -156,7 +161,7 @@ def answered(step: Step, ask: CountAsk, answer: CountAnswer, cost: float, now: f
 def forget_pending(steps: Sequence[Step]) -> None:
     """Let leases be asked for again, when none was answered."""
     for step in steps:
-        lease = step.lot.get(step.key) if step.place >= 0 else None
+        lease = step.whole[2].get(step.key) if step.place >= 0 else None
         if lease is not None:
             lease.pending = float("-inf")
 

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from seawall.systems.ratelimit.asking import (
+    NOWHERE,
     Ask,
     Step,
     answered,
     count_ask,
     forget_pending,
     from_lease,
+    recalled,
     remembered,
     undo,
 )
@@ -25,9 +27,9 @@ from seawall.systems.ratelimit.model import (
     PenaltySnapshot,
     StoreFailure,
 )
-from seawall.systems.ratelimit.rules import CompiledRule
+from seawall.systems.ratelimit.rules import CompiledRule, Whole
 from seawall.systems.ratelimit.sketch import SpaceSaving
-from seawall.systems.ratelimit.trial import Trial, admission, refusal, unavailable
+from seawall.systems.ratelimit.trial import Trial, admission, granted, refusal, unavailable
 from seawall.systems.ratelimit.verdict import CostError
 
 __all__ = ["Decisions"]
@@ -124,10 +126,29 @@ class Decisions:
         asks = []
         for place, index in enumerate(open_steps):
             step = steps[index]
-            asks.append(count_ask(step.rule, step.key, (step.limits, step.factors, step.lot), cost, now, sink))
+            asks.append(count_ask(step.rule, step.key, step.whole, cost, now, sink))
             steps[index] = step._replace(place=place)
         self.asked += 1
         return Ask(tuple(asks), context, tuple(steps))
+
+    def begin_alone(
+        self, rule: CompiledRule, key: str, whole: Whole, context: LimitContext, now: float
+    ) -> LimitResult | Ask:
+        """Say what shared counts are to be asked under one rule alone, for which nothing else decides.
+
+        Raises:
+            CostError: the cost is negative, infinite or not a number; nothing was taken.
+        """
+        if not 0.0 <= context.cost < math.inf:
+            raise CostError(context.cost)
+        found = rule.refused.get(key)
+        if found is not None and found.holds(whole[0], context.cost, now):
+            self.remembered += 1
+            self.offend(rule, key)
+            return recalled(rule, key, whole[1], found, now)
+        self.asked += 1
+        asked = count_ask(rule, key, whole, context.cost, now, self._sink)
+        return Ask((asked,), context, (Step(rule, key, whole, None, 0),))
 
     def settle(self, ask: Ask, answers: Sequence[CountAnswer] | None, now: float) -> LimitResult:
         """Decide on a request whose shared counts were asked, and take what it costs.
@@ -137,10 +158,28 @@ class Decisions:
             answers: in the order of its `asks`; None when the counts are away, which each rule bears in its own way.
             now: monotonic seconds.
         """
-        context, cost, sink = ask.context, ask.context.cost, self._sink
+        cost, sink = ask.context.cost, self._sink
         if answers is None:
             self.away += 1
             forget_pending(ask.steps)
+        elif len(ask.steps) == 1 and ask.steps[0].rule.enforced:
+            alone = answered(ask.steps[0], ask.asks[0], answers[0], cost, now, sink)
+            return granted(alone, cost, now) if alone.allowed else self._refuse(alone, now)
+        steps, refused = self._resolve(ask, answers, now)
+        if refused is None:
+            return self._admit([step.trial for step in steps if step.trial is not None], cost, now)
+        # Where binding asks were refused, those that had room have taken nothing.
+        took = answers is not None and all(
+            answer.allowed for one, answer in zip(ask.asks, answers, strict=True) if one.binding
+        )
+        undo([step for step in steps if step.place < 0 or took or not step.rule.enforced], cost, sink)
+        return self._refuse(refused, now)
+
+    def _resolve(
+        self, ask: Ask, answers: Sequence[CountAnswer] | None, now: float
+    ) -> tuple[list[Step], Trial | LimitResult | None]:
+        """Return what each rule does, now that the answers have come, and which of them refuses first."""
+        context, cost, sink = ask.context, ask.context.cost, self._sink
         steps: list[Step] = []
         refused: Trial | LimitResult | None = None
         for step in ask.steps:
@@ -157,14 +196,7 @@ class Decisions:
                     refused = refused or trial
             elif trial is not None:
                 refused = refused or trial
-        if refused is None:
-            return self._admit([step.trial for step in steps if step.trial is not None], cost, now)
-        # Where binding asks were refused, those that had room have taken nothing.
-        took = answers is not None and all(
-            answer.allowed for one, answer in zip(ask.asks, answers, strict=True) if one.binding
-        )
-        undo([step for step in steps if step.place < 0 or took or not step.rule.enforced], cost, sink)
-        return self._refuse(refused, now)
+        return steps, refused
 
     def _step(self, rule: CompiledRule, context: LimitContext, now: float) -> Step | LimitResult:
         """Return what a rule does with a request as far as this process knows; a refusal where the key is blocked."""
@@ -172,21 +204,21 @@ class Decisions:
             tried = self._try(rule, context, now)
             if isinstance(tried, LimitResult):
                 return tried
-            return Step(rule, tried.key, tried.limits, tried.factors, {}, tried, local=True)
+            return Step(rule, tried.key, NOWHERE, tried, local=True)
         key = rule.build(context)
         penalty = self._penalty(key, now)
         if penalty is not None and penalty.factor <= 0.0 and rule.enforced:
             return self._blocked(key, penalty, rule, now)
         role = context.effective_role
         if self.limits.personal or penalty is not None:
-            limits, factors, lot = self.limits.own_whole(rule, context, key, role, penalty)
+            whole = self.limits.own_whole(rule, context, key, role, penalty)
         else:
-            limits, factors, lot = self.limits.common_whole(rule, context, role)
-        trial = from_lease(rule, lot, key, context.cost, now) if rule.leasing else None
+            whole = self.limits.common_whole(rule, context, role)
+        trial = from_lease(rule, whole[2], key, context.cost, now) if rule.leasing else None
         if trial is None:
-            trial = remembered(rule, key, limits, factors, context.cost, now)
+            trial = remembered(rule, key, whole[0], whole[1], context.cost, now)
             self.remembered += trial is not None
-        return Step(rule, key, limits, factors, lot, trial)
+        return Step(rule, key, whole, trial)
 
     def _without_counts(self, step: Step, context: LimitContext, now: float) -> Trial | LimitResult:
         """Return what a rule does while its shared counts are away."""
@@ -196,7 +228,7 @@ class Decisions:
             return self._try(rule, context, now)
         if failure is StoreFailure.CLOSED and rule.enforced:
             return unavailable(rule.id, step.key)
-        return Trial(rule, step.key, step.limits, step.factors, (), allowed=True, shared=True)
+        return Trial(rule, step.key, step.whole[0], step.whole[1], (), allowed=True, shared=True)
 
     def _try(self, rule: CompiledRule, context: LimitContext, now: float) -> Trial | LimitResult:
         """Return what a rule would do by its counts here; a refusal where the key is blocked for its violations."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from seawall.systems.ratelimit.keys import KeyBuilder, LimitContext, subject_builders
+from seawall.systems.ratelimit.leases import window_asks
 from seawall.systems.ratelimit.model import Factors, Override, Penalty, RateLimitSnapshot
 from seawall.systems.ratelimit.rules import CompiledRule, Limits, Whole
 
@@ -63,7 +64,10 @@ class EffectiveLimits:
         """Return the limits of all processes together for a request, whatever applies to it."""
         common = self.common_whole(rule, context, role)
         changed = self._changed(rule, context, key, common[1], penalty)
-        return common if changed is None else (rule.effective(*changed), changed[0], common[2])
+        if changed is None:
+            return common
+        limits = rule.effective(*changed)
+        return limits, changed[0], common[2], window_asks(rule.windows, limits, 1.0)
 
     def _load(self, context: LimitContext) -> float:
         load = self._snapshot.load

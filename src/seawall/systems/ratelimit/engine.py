@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from seawall.systems.ratelimit.asking import Ask, paid, recalled
+from seawall.systems.ratelimit.asking import Ask, paid
 from seawall.systems.ratelimit.corrections import correct, refund, release
 from seawall.systems.ratelimit.counts import CountAnswer, GiveBack
 from seawall.systems.ratelimit.decisions import Decisions
@@ -62,7 +62,7 @@ class RateLimitEngine:
         self._sentences = self._general.sentences
         self._resets: dict[str, float] = {}
         self._shared = False
-        self._leased = self._remembered = 0
+        self._leased = 0
 
     # -- what is in force ----------------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class RateLimitEngine:
             return refusal
         if self._general.limits.personal:
             return self._general.begin(context, now)
-        # As in `check`: one rule with shared counts, the last to be asked, and a lease that pays or an earlier refusal.
+        # As in `check`: one rule with shared counts, the last to be asked, and a lease that pays or not.
         for rule in self._rules:
             if rule.matches is not None and not rule.matches(context):
                 continue
@@ -184,12 +184,7 @@ class RateLimitEngine:
             lease = whole[2].get(key)
             cost = context.cost
             if lease is None or not 0.0 <= cost <= lease.tokens or not lease.since <= now < lease.until:
-                found = rule.refused.get(key)
-                if found is None or not found.holds(whole[0], cost, now):
-                    break
-                self._remembered += 1
-                self._general.offend(rule, key)
-                return recalled(rule, key, whole[1], found, now)
+                return self._general.begin_alone(rule, key, whole, context, now)
             lease.tokens -= cost
             self._leased += 1
             return paid(rule, lease, key, cost, now)
@@ -283,7 +278,7 @@ class RateLimitEngine:
             offences=tuple(general.offences()),
             asked=general.asked,
             leased=self._leased + general.leased,
-            remembered=self._remembered + general.remembered,
+            remembered=general.remembered,
             away=general.away,
         )
         self.lag = 0.0

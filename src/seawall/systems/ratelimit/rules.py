@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from seawall.core.errors import ConfigurationError, SeawallError
 from seawall.systems.ratelimit.condition import Condition, covers, segment_prefix
+from seawall.systems.ratelimit.counts import WindowAsk
 from seawall.systems.ratelimit.headers import FieldWriter, Unit
 from seawall.systems.ratelimit.keyed import KeyedStates, keyed_states
 from seawall.systems.ratelimit.keys import LimitContext, compile_key
-from seawall.systems.ratelimit.leases import LIFETIME, LeaseTable, Lot
+from seawall.systems.ratelimit.leases import LIFETIME, LeaseTable, Lot, window_asks
 from seawall.systems.ratelimit.model import Algorithm, Counting, Factors, Mode, Reason, RuleSnapshot, WindowSnapshot
 from seawall.systems.ratelimit.networks import NetworkMap
 from seawall.systems.ratelimit.verdict import Verdict
@@ -29,8 +30,9 @@ Matcher = Callable[[LimitContext], bool]
 Limits = tuple[tuple[float, ...], Factors, float, float]
 """(effective limit of each window, factors, emission interval and burst of the first window), for counts of its own."""
 
-Whole = tuple[tuple[float, ...], Factors, Lot]
-"""(effective limit of each window, factors, leases of requests with these), for counts that processes share."""
+Whole = tuple[tuple[float, ...], Factors, Lot, tuple[WindowAsk, ...]]
+"""(effective limit of each window, factors, leases of requests with these, what a request of cost 1 asks), for counts
+that processes share."""
 
 _MAX_CACHED = 4096
 _MAX_LEASED = 8192
@@ -189,7 +191,9 @@ class CompiledRule:
     def whole_limits(self, context: LimitContext, role: str, load: float, threat: float) -> Whole:
         """Return the effective limits of all processes together, alike, and remember them in `whole`."""
         factors = self._factors(context, role, load, threat)
-        found = (self.effective(factors), factors, self.leases.lot(factors.role * factors.endpoint))
+        limits = self.effective(factors)
+        lot = self.leases.lot(factors.role * factors.endpoint)
+        found = (limits, factors, lot, window_asks(self.windows, limits, 1.0))
         if self.by_method:
             if len(self.whole) >= _MAX_CACHED:
                 self.whole.clear()

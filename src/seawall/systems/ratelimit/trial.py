@@ -16,6 +16,7 @@ __all__ = [
     "Trial",
     "admission",
     "decisive",
+    "granted",
     "refusal",
     "unavailable",
 ]
@@ -24,6 +25,7 @@ ALLOWED, QUOTA, CONCURRENCY, SHADOW = range(4)
 """Places in the counts of a rule."""
 
 _NO_FACTORS = Factors()
+_ALLOWED = Reason.ALLOWED
 _RETRY_WHEN_AWAY = 1.0
 """Seconds after which a request may try again that counts could not be asked for; they are probed more often."""
 
@@ -92,6 +94,20 @@ def admission(trials: Sequence[Trial], shadows: Sequence[Trial], cost: float, no
         holds=holds,
         shadow=shadow,
     )
+
+
+def granted(trial: Trial, cost: float, now: float) -> LimitResult:
+    """Return the answer to a request that shared counts admit under one rule alone."""
+    rule, key, limits, factors, verdicts = trial[:5]
+    rule.counts[ALLOWED] += 1
+    index = 0
+    if len(verdicts) > 1:
+        shares = [verdict[2] / limit for verdict, limit in zip(verdicts, limits, strict=True)]
+        index = shares.index(min(shares))
+    _, _, left, reset, _ = verdicts[index]
+    taken = ((rule, key, now, limits, verdicts),)
+    left = int(left + SLACK)
+    return LimitResult(True, left, limits[index], reset, 0.0, rule.id, _ALLOWED, factors, key, taken, cost, rule.holds)
 
 
 def refusal(trial: Trial, now: float) -> LimitResult:
