@@ -289,10 +289,9 @@ class Exchange:
         extra = b""
         passage = self._passage
         if passage is not None:
-            pipeline = self._runtime.pipeline
             if problem.status == 503:  # no instance took it
-                pipeline.refund(passage)
-            extra = pipeline.response_fields(passage)
+                self._runtime.pipeline.refund(passage)
+            extra = passage.fields
         self._end_early(problem.status)
         client.write(
             problem_response(
@@ -332,8 +331,14 @@ class Exchange:
 
     def _finish(self) -> None:
         self.phase = _DONE
-        if self._passage is not None:
-            self._runtime.pipeline.leave(self._passage)
+        passage = self._passage
+        if passage is not None:
+            # The two know each other: left so, each request would be a cycle for the garbage collector to find.
+            self._passage = None
+            if passage.holds:
+                self._runtime.pipeline.leave(passage)
+            else:
+                passage.ended = True
 
     # attempts
 
@@ -472,11 +477,10 @@ class Exchange:
                 client.keep_alive = False
         extra = self._own_fields(pool, instance)
         dropped = RESPONSE_DROPPED
-        if self._passage is not None:
-            told = runtime.pipeline.response_fields(self._passage)
-            if told:
-                extra += told
-                dropped = runtime.response_dropped
+        passage = self._passage
+        if passage is not None and passage.fields:
+            extra += passage.fields
+            dropped = runtime.response_dropped
         head, load = response_head(
             status, headers, length, extra, modern=client.modern, bodiless=self._bodiless, dropped=dropped
         )

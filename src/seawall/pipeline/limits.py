@@ -27,8 +27,6 @@ _FAMILIES: Final = {
 }
 
 
-_NO_HEADERS: Final[dict[str, str]] = {}
-
 Resume = Callable[[Passage, Callable[[], Verdict]], None]
 
 
@@ -69,6 +67,8 @@ class LimitStage(Stage):
         self._route_name = route_name
         self._loads = loads
         self._counts = counts
+        self._context = LimitContext()
+        self._paths = False
         self._headers: dict[bytes, str] = {}
         self._routes = False
         self._families: tuple[str, ...] = ()
@@ -86,18 +86,19 @@ class LimitStage(Stage):
             return
         conditions = [*(rule.match for rule in rules), *(one.match for one in snapshot.priorities)]
         parts = {part for rule in rules for part in rule.key}
+        self._paths = any(one.paths for one in conditions) or any(
+            endpoint.paths for rule in rules for endpoint in rule.endpoints
+        )
         self._headers = _header_names(parts, conditions)
         self._routes = "route" in parts or any(condition.routes for condition in conditions)
+        self._context = LimitContext()
 
     def enter(self, passage: Passage) -> Verdict:
         """Decide; where shared counts have to be asked, wait for them."""
-        now = self._monotonic()
-        found = self._engine.begin(self._context(passage), now)
+        found = self._engine.begin(self._context_of(passage), self._monotonic())
         if isinstance(found, LimitResult):
-            if found.allowed:
-                passage.limit = found
-                return None
-            return self._refusal(passage, found)
+            return self._take(passage, found)
+        self._context = LimitContext()  # the other one is the question's now
         counts = self._counts
         if counts is None or not counts.available:
             return self._settle(passage, found, None)
@@ -126,11 +127,6 @@ class LimitStage(Stage):
             self._engine.refund(result, self._monotonic())
             self._return()
 
-    def fields(self, passage: Passage) -> bytes:
-        """Return the fields that tell the client its quota."""
-        result = passage.limit
-        return b"" if result is None else encoded_fields(result, self._families)
-
     def sweep(self) -> None:
         """Give back leases that expired unused, and what refunds left behind."""
         self._give_back(self._engine.sweep(self._monotonic()))
@@ -146,32 +142,29 @@ class LimitStage(Stage):
 
     # inside
 
-    def _context(self, passage: Passage) -> LimitContext:
+    def _context_of(self, passage: Passage) -> LimitContext:
+        """Return what the limiter wants to know.
+
+        One object serves all requests that nobody is known of, since making one costs as much as deciding by it.
+        """
         request = passage.request
         identity = request.identity
-        headers = self._pick(request.headers) if self._headers else _NO_HEADERS
-        route = self._route_name(request) if self._routes else ""
         if identity is ANONYMOUS:
-            return LimitContext(
-                client=request.client,
-                method=request.method,
-                path=request.path.decode("latin-1"),
-                pool=passage.pool,
-                headers=headers,
-                route=route,
+            context = self._context
+        else:
+            context = LimitContext(
+                user=identity.user, tenant=identity.tenant, api_key=identity.api_key, role=identity.role
             )
-        return LimitContext(
-            client=request.client,
-            user=identity.user,
-            tenant=identity.tenant,
-            api_key=identity.api_key,
-            role=identity.role,
-            method=request.method,
-            path=request.path.decode("latin-1"),
-            pool=passage.pool,
-            headers=headers,
-            route=route,
-        )
+        context.client = request.client
+        context.method = request.method
+        context.pool = passage.pool
+        if self._paths:
+            context.path = request.path.decode("latin-1")
+        if self._headers:
+            context.headers = self._pick(request.headers)
+        if self._routes:
+            context.route = self._route_name(request)
+        return context
 
     def _pick(self, fields: Sequence[Header]) -> dict[str, str]:
         """Return the first field of each name that rules look at."""
@@ -192,15 +185,17 @@ class LimitStage(Stage):
         self.resume(passage, lambda: self._settle(passage, ask, answers))
 
     def _settle(self, passage: Passage, ask: Ask, answers: tuple[CountAnswer, ...] | None) -> Verdict:
-        result = self._engine.settle(ask, answers, self._monotonic())
-        if result.allowed:
-            passage.limit = result
-            return None
-        return self._refusal(passage, result)
+        return self._take(passage, self._engine.settle(ask, answers, self._monotonic()))
 
-    def _refusal(self, passage: Passage, result: LimitResult) -> Refusal:
-        status, fields, body = refusal_of(result, self._families, request_id=passage.request.request_id)
-        return Refusal(status, tuple(fields), body)
+    def _take(self, passage: Passage, result: LimitResult) -> Verdict:
+        if not result.allowed:
+            status, fields, body = refusal_of(result, self._families, request_id=passage.request.request_id)
+            return Refusal(status, tuple(fields), body)
+        passage.limit = result
+        passage.fields += encoded_fields(result, self._families)
+        if result.holds:
+            passage.holds = True
+        return None
 
     def _return(self) -> None:
         returns = self._engine.returns()

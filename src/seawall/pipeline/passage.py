@@ -73,11 +73,13 @@ class Passage:
         denial: a refusal that later stages may forestall by one of their own; sent when all of them let it pass.
         limit: what the rate limiter decided; None before that, and where it did not decide.
         ask: what the rate limiter waits for; None when it waits for nothing.
+        fields: fields of the stages for the response, encoded, each with its end of line.
+        holds: whether a stage wants to know when the request ends; else `Pipeline.leave` need not be called.
         rest: the stages that come after the one that waits.
         ended: whether the request has left.
     """
 
-    __slots__ = ("ask", "denial", "ended", "limit", "owner", "pool", "request", "rest")
+    __slots__ = ("ask", "denial", "ended", "fields", "holds", "limit", "owner", "pool", "request", "rest")
 
     def __init__(self, request: Request, pool: str, owner: Owner) -> None:
         self.request = request
@@ -86,5 +88,7 @@ class Passage:
         self.denial: Refusal | None = None
         self.limit: LimitResult | None = None
         self.ask: Ask | None = None
+        self.fields = b""
+        self.holds = False
         self.rest: tuple[Stage, ...] = ()
         self.ended = False

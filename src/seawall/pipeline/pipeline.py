@@ -25,7 +25,7 @@ class Pipeline:
 
     Attributes:
         stages: those that have something to decide; empty where nothing is configured, so that a caller need not ask.
-        replaces: names, in lower case, of an upstream's response fields that give way where `response_fields` has any.
+        replaces: names, in lower case, of an upstream's response fields that give way where `Passage.fields` has any.
         rewrites: whether `rewrite` is to be asked before a request goes upstream.
         failures: what was counted.
 
@@ -34,9 +34,7 @@ class Pipeline:
 
     def __init__(self, stages: Sequence[Stage], monotonic: Callable[[], float]) -> None:
         self._all = tuple(stages)
-        self._leaving = tuple(stage for stage in stages if type(stage).leave is not Stage.leave)
         self.stages: tuple[Stage, ...] = ()
-        self._telling: tuple[Stage, ...] = ()
         self.replaces: frozenset[bytes] = frozenset()
         self.rewrites = False
         self._lag = 0.0
@@ -48,7 +46,6 @@ class Pipeline:
         for stage in self._all:
             stage.refresh()
         self.stages = tuple(stage for stage in self._all if stage.active)
-        self._telling = tuple(stage for stage in self.stages if type(stage).fields is not Stage.fields)
         self.replaces = frozenset().union(*(stage.replaces for stage in self.stages))
         self.rewrites = any(stage.rewrites for stage in self.stages)
 
@@ -57,9 +54,25 @@ class Pipeline:
         for stage in self._all:
             stage.trust(proxies)
 
-    def enter(self, passage: Passage) -> Verdict:
-        """Return None when the request may go on, its refusal, or WAITING when its owner is told later."""
-        return self._run(passage, self.stages)
+    def enter(self, passage: Passage, stages: tuple[Stage, ...] | None = None) -> Verdict:
+        """Return None when the request may go on, its refusal, or WAITING when its owner is told later.
+
+        Args:
+            passage: the request.
+            stages: those that it has yet to meet; all that are active by default.
+        """
+        if stages is None:
+            stages = self.stages
+        for stage in stages:
+            try:
+                verdict = stage.enter(passage)
+            except Exception:  # noqa: BLE001 - see `_failed`
+                verdict = self._failed(stage)
+            if verdict is not None:
+                if verdict is WAITING:
+                    passage.rest = stages[stages.index(stage) + 1 :]
+                return verdict
+        return passage.denial
 
     def resume(self, stage: Stage, passage: Passage, finish: Callable[[], Verdict]) -> None:
         """Go on with a request for which a stage had said WAITING; `finish` gives what it says now."""
@@ -72,7 +85,7 @@ class Pipeline:
             self.leave(passage)
             return
         if verdict is None:
-            verdict = self._run(passage, passage.rest)
+            verdict = self.enter(passage, passage.rest)
         if verdict is not WAITING:
             passage.owner.on_admitted(verdict)
 
@@ -84,7 +97,7 @@ class Pipeline:
     def leave(self, passage: Passage) -> None:
         """Take note that the request has ended, however it did; once more does no harm."""
         passage.ended = True
-        for stage in self._leaving:  # one that has nothing to decide any more may have decided on this request
+        for stage in self._all:  # one that has nothing to decide any more may have decided on this request
             try:
                 stage.leave(passage)
             except Exception:  # noqa: BLE001 - see `_failed`
@@ -118,16 +131,6 @@ class Pipeline:
             added += found.added
         return Rewrite(dropped, added)
 
-    def response_fields(self, passage: Passage) -> bytes:
-        """Return the stages' fields for the response, encoded; empty where there is nothing to tell."""
-        encoded = b""
-        for stage in self._telling:
-            try:
-                encoded += stage.fields(passage)
-            except Exception:  # noqa: BLE001 - see `_failed`
-                self._failed(stage)
-        return encoded
-
     def sweep(self) -> None:
         """Let each stage do what it does every 100 ms."""
         for stage in self._all:
@@ -156,19 +159,6 @@ class Pipeline:
                 stage.close()
             except Exception:  # noqa: BLE001 - see `_failed`
                 self._failed(stage)
-
-    def _run(self, passage: Passage, stages: tuple[Stage, ...]) -> Verdict:
-        verdict: Verdict
-        for index, stage in enumerate(stages):
-            try:
-                verdict = stage.enter(passage)
-            except Exception:  # noqa: BLE001 - see `_failed`
-                verdict = self._failed(stage)
-            if verdict is not None:
-                if verdict is WAITING:
-                    passage.rest = stages[index + 1 :]
-                return verdict
-        return passage.denial
 
     def _failed(self, stage: Stage) -> Refusal | None:
         """Count and log the exception being handled; return what the request is answered."""

@@ -32,7 +32,10 @@ class Stage:
         raise NotImplementedError
 
     def enter(self, passage: Passage) -> Verdict:
-        """Decide, or say WAITING and call `Pipeline.resume` later, from the event loop."""
+        """Decide, or say WAITING and call `Pipeline.resume` later, from the event loop.
+
+        What this stage has for the response goes to `passage.fields`; to be told the end, it sets `passage.holds`.
+        """
         raise NotImplementedError
 
     def expire(self, passage: Passage) -> None:
@@ -47,10 +50,6 @@ class Stage:
     def rewrite(self, passage: Passage) -> Rewrite | Refusal:  # noqa: ARG002 - an answer for stages that change nothing
         """Return how the request's fields change on its way upstream."""
         return Rewrite()
-
-    def fields(self, passage: Passage) -> bytes:  # noqa: ARG002 - as above
-        """Return the fields that this stage has for the response, encoded, each with its end of line."""
-        return b""
 
     def trust(self, proxies: TrustedProxies) -> None:
         """Take note of the proxies whose word on a request counts; called when settings change."""

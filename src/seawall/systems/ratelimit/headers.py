@@ -105,16 +105,17 @@ class FieldWriter:
     def lines(self, limits: tuple[float, ...], remaining: float, reset_after: float) -> bytes:
         """Return both fields of a rule with one window as they are sent, ends of line included; costs some 0.5 us.
 
-        It goes on every response, so policies are remembered; there are as many as combinations of factors.
+        It goes on every response, so what the limits give is remembered: as many templates as combinations of factors.
         """
-        policy = self._known.get(limits)
-        if policy is None:
+        template = self._known.get(limits)
+        if template is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            policy = self._known[limits] = b"ratelimit-policy: %b\r\n" % self.policy(limits).encode("ascii")
+            policy = self.policy(limits).replace("%", "%%").encode("ascii")
+            template = self._known[limits] = b"ratelimit-policy: %b\r\n%b" % (policy, self._line)
         if 0.0 <= remaining < _MAX_INTEGER and 0.0 <= reset_after < _MAX_INTEGER:
-            return policy + self._line % (int(remaining + SLACK), math.ceil(reset_after - 1e-6))
-        return policy + b"ratelimit: %b\r\n" % self.state((remaining,), (reset_after,)).encode("ascii")
+            return template % (int(remaining + SLACK), math.ceil(reset_after - 1e-6))
+        return b"".join([b"%b: %b\r\n" % field for field in self.fields(limits, (remaining,), (reset_after,))])
 
     def fields(self, limits: Sequence[float], remaining: Sequence[float], reset_after: Sequence[float]) -> list[Field]:
         """Return both fields, names in lower case, ready to be sent."""
