@@ -33,13 +33,13 @@ database.scan(b"a Seawall 42", lambda number, *_: found.append(number))
 raise SystemExit(0 if 7 in found else 1)
 """
 _PROBE_SECONDS = 20.0
-_FORMAT = b"3"
+_FORMAT = b"5"
 _KEPT = 8
 _LONG = 1000
+_SMALL_BOUND = 16
 _MAX_MATCHES = 512
 
-_ANY_UP_TO = re.compile(rb"(?<!\\)\{0,\d+\}")
-_AT_MOST = re.compile(rb"(?<!\\)\{1,\d+\}")
+_BOUND = re.compile(rb"(?<!\\)\{(\d*),(\d+)\}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([89a-fA-F][0-9a-fA-F])|.)", re.DOTALL)
 _SURROGATES = {"d8", "d9", "da", "db", "dc", "dd", "de", "df"}
 
@@ -49,8 +49,8 @@ Groups = Sequence[Sequence[str]]
 class HyperscanMatcher:
     """All groups in one automaton; about 1 us a call, and some microseconds per KiB.
 
-    It is compiled twice: one tells each group once, for one text; the other tells every match, and so where in a list
-    of texts they are.
+    It tells every match, so that one scan says which of many texts are worth a second one. Past a number of matches it
+    says that all may match, which bounds what a text that consists of matches costs.
     """
 
     backend = "hyperscan"
@@ -58,16 +58,16 @@ class HyperscanMatcher:
     def __init__(self, groups: Groups, cache: Path | None = None) -> None:
         hyperscan: Any = import_module("hyperscan")  # optional, and it may not run on this machine
 
-        self._single = _database(groups, hyperscan, hyperscan.HS_FLAG_SINGLEMATCH, cache).scan
-        self._every = _database(groups, hyperscan, 0, cache).scan
+        self._scan = _database(groups, hyperscan, cache).scan
         self._terminated: type[Exception] = hyperscan.ScanTerminated
-        self._empty = not any(groups)
+        self._all = tuple(index for index, group in enumerate(groups) if group)
         found: list[int] = []
         ends: list[int] = []
         self._found, self._ends = found, ends
 
-        def on_group(index: int, start: int, end: int, flags: int, context: object) -> None:  # noqa: ARG001
+        def on_group(index: int, start: int, end: int, flags: int, context: object) -> bool:  # noqa: ARG001
             found.append(index)
+            return len(found) > _MAX_MATCHES
 
         def on_match(index: int, start: int, end: int, flags: int, context: object) -> bool:  # noqa: ARG001
             ends.append(end)
@@ -77,23 +77,26 @@ class HyperscanMatcher:
 
     def match(self, text: str) -> Sequence[int]:
         """Return the groups that match; see `Matcher`."""
-        if self._empty:
+        if not self._all:
             return ()
         found = self._found
         found.clear()
-        self._single(text.encode("utf-8", "replace"), self._on_group)
+        try:
+            self._scan(text.encode("utf-8", "replace"), self._on_group)
+        except self._terminated:
+            return self._all
         return list(dict.fromkeys(found)) if found else ()
 
     def candidates(self, texts: Sequence[str]) -> Sequence[int]:
         """Return the indexes of texts that may match; see `Matcher`."""
-        if self._empty:
+        if not self._all:
             return ()
         joined = "\n".join(texts)
         raw = joined.encode("utf-8", "replace")
         ends = self._ends
         ends.clear()
         try:
-            self._every(raw, self._on_match)
+            self._scan(raw, self._on_match)
         except self._terminated:
             return range(len(texts))
         if not ends:
@@ -235,38 +238,32 @@ def _hyperscan_runs() -> bool:
     return probe.returncode == 0
 
 
-def _database(groups: Groups, hyperscan: Any, mode: int, cache: Path | None) -> Any:  # noqa: ANN401 - without types
+def _database(groups: Groups, hyperscan: Any, cache: Path | None) -> Any:  # noqa: ANN401 - without types
     """Return a compiled database, from the cache where it is there."""
-    path = _cache_path(groups, cache, metadata.version("hyperscan"), mode) if cache else None
+    path = _cache_path(groups, cache, metadata.version("hyperscan")) if cache else None
     database = _read(path, hyperscan) if path else None
     if database is None:
         database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         flat = [(_portable(pattern).encode(), index) for index, group in enumerate(groups) for pattern in group]
         if flat:
-            _compile(database, flat, hyperscan, mode)
+            _compile(database, flat, hyperscan)
             if path:
                 _write(path, hyperscan.dumpb(database))
     return database
 
 
-def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any, mode: int) -> None:  # noqa: ANN401
+def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -> None:  # noqa: ANN401
     """Compile all patterns; one that is too large is replaced by one that matches more and is smaller."""
-    usual = (
-        hyperscan.HS_FLAG_CASELESS
-        | hyperscan.HS_FLAG_DOTALL
-        | hyperscan.HS_FLAG_MULTILINE
-        | hyperscan.HS_FLAG_UTF8
-        | mode
-    )
-    # Bounds of long patterns are dropped at once: their product is what makes a pattern too large, and takes seconds.
-    patterns = [_loose(pattern) if len(pattern) > _LONG else pattern for pattern, _ in flat]
+    usual = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE | hyperscan.HS_FLAG_UTF8
+    # Each repetition up to a bound is a copy of what is repeated: automata are small and soon compiled without them.
+    patterns = [_loose(pattern, 0 if len(pattern) > _LONG else _SMALL_BOUND) for pattern, _ in flat]
     numbers = [number for _, number in flat]
     flags = [usual] * len(flat)
     try:
         database.compile(expressions=patterns, ids=numbers, flags=flags)
     except hyperscan.HyperscanError:
         for at, pattern in enumerate(patterns):
-            loose = _loose(pattern)
+            loose = _loose(pattern, 0)
             smaller = ((pattern, 0), (loose, 0), (loose, hyperscan.HS_FLAG_PREFILTER))
             fitting = next((one for one in smaller if _compiles(one[0], flags[at] | one[1], hyperscan)), None)
             if fitting is None:
@@ -279,9 +276,9 @@ def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any, m
         database.compile(expressions=patterns, ids=numbers, flags=flags)
 
 
-def _loose(pattern: bytes) -> bytes:
-    """Return a pattern that matches the same and more: as often as one likes for at most so many times."""
-    return _AT_MOST.sub(rb"+", _ANY_UP_TO.sub(rb"*", pattern))
+def _loose(pattern: bytes, kept: int) -> bytes:
+    """Return a pattern that matches the same and more: without the upper bounds that are larger than what is kept."""
+    return _BOUND.sub(lambda match: match[0] if int(match[2]) <= kept else b"{%s,}" % (match[1] or b"0"), pattern)
 
 
 def _compiles(pattern: bytes, flags: int, hyperscan: Any) -> bool:  # noqa: ANN401 - without types
@@ -299,11 +296,11 @@ def _is_cached(groups: Groups, cache: Path | None) -> bool:
         version = metadata.version("hyperscan")  # without loading the library
     except metadata.PackageNotFoundError:
         return False
-    return _cache_path(groups, cache, version, 0).exists()
+    return _cache_path(groups, cache, version).exists()
 
 
-def _cache_path(groups: Groups, cache: Path, version: str, mode: int) -> Path:
-    digest = hashlib.sha256(_FORMAT + bytes([mode]) + version.encode() + _processor())
+def _cache_path(groups: Groups, cache: Path, version: str) -> Path:
+    digest = hashlib.sha256(_FORMAT + version.encode() + _processor())
     for group in groups:
         for pattern in group:
             digest.update(pattern.encode() + b"\0")

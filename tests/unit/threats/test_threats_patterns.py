@@ -97,6 +97,7 @@ def test_no_text_that_matches_is_passed_over(texts):
 def test_very_many_matches_make_every_text_a_candidate():
     texts = ["plain", "union " * 10_000, "plain"]
     assert list(compile_patterns(GROUPS, backend="hyperscan").candidates(texts)) == [0, 1, 2]
+    assert list(compile_patterns(GROUPS, backend="hyperscan").match(texts[1])) == [0, 1, 3, 4]
 
 
 def test_a_damaged_entry_of_the_cache_is_compiled_anew(tmp_path):

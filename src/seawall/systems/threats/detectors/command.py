@@ -203,9 +203,14 @@ def _strength(signal: Signal) -> float:
     return signal.confidence
 
 
-_ANY = "|".join(sorted(WORDS - {"w"}, key=len, reverse=True))
+# Sorted twice, so that it is the same text in every process: compiled forms are kept by it.
+_ANY = "|".join(sorted(sorted(WORDS - {"w"}), key=len, reverse=True))
 _SHARP = "|".join(
-    sorted((word for word, kind in KINDS.items() if kind in {"sharp", "net", "cmdlet", "shell"}), key=len, reverse=True)
+    sorted(
+        sorted(word for word, kind in KINDS.items() if kind in {"sharp", "net", "cmdlet", "shell"}),
+        key=len,
+        reverse=True,
+    )
 )
 
 DETECTOR = Detector(

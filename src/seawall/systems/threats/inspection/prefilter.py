@@ -20,6 +20,8 @@ class Matcher(Protocol):
     def match(self, text: str) -> Sequence[int]:
         """Return the indexes of the groups of which a pattern matches somewhere in the text, each once.
 
+        A text with very many matches may be said to match every group.
+
         Case does not matter, `.` matches everything, `^` and `$` match at lines as well. Linear; never raises.
         """
         ...
