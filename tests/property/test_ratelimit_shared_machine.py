@@ -64,8 +64,11 @@ class SharedCounts(RuleBasedStateMachine):
         load=st.sampled_from([1.0, 1.0, 0.1, 0.0]),
         share=st.sampled_from([0.5, 1.0]),
         local=st.sampled_from([1000.0, 1000.0, 3.0]),
+        alone=st.booleans(),
     )
-    def publish(self, counts: Counting, mode: Mode, load: float, share: float, local: float) -> None:
+    def publish(
+        self, counts: Counting, mode: Mode, load: float, share: float, local: float, *, alone: bool = False
+    ) -> None:
         bounds = {"min": LEAST, "max": MOST}
         rules = (
             RuleSnapshot(
@@ -81,7 +84,7 @@ class SharedCounts(RuleBasedStateMachine):
                 endpoints=(EndpointFactor(factor=0.5, methods=("POST",)),),
                 counts=counts,
                 mode=mode,
-                fallthrough=True,
+                fallthrough=not alone,
                 on_store_failure=self.failure,
             ),
             RuleSnapshot(
@@ -98,6 +101,7 @@ class SharedCounts(RuleBasedStateMachine):
             RuleSnapshot(id="local", key=("global",), windows=(WindowSnapshot(name="l", limit=local, window=1.0),)),
         )
         self.version += 1
+        rules = rules[:1] if alone else rules
         for engine in self.engines:
             engine.apply(RateLimitSnapshot(version=self.version, rules=rules, load={"": load}, share=share))
 
