@@ -19,6 +19,9 @@ _OPERAND: Final = re.compile(r"[-+]?[nswivNt]?(?:\(\))?\)*$")
 _SENTENCE: Final = re.compile(r"[wn](?=[wn])|\?")
 _ARITHMETIC: Final = re.compile(r"\(n=n\)\+n$")
 _ORDINARY: Final = frozenset(("max", "min", "abs", "round", "floor", "sqrt", "pow", "exp", "now"))
+_ABOUT: Final = frozenset(("version", "user", "database", "current_database", "current_user", "schema", "db_name"))
+_TOLD: Final = 0.86
+"""A statement that nobody but who administers a server writes."""
 _ANCHORS_CAP: Final = 24
 
 
@@ -70,9 +73,24 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         return
     certain = confidence > 0.9
     if not certain:
+        told = confidence >= _TOLD or (tokens.kinds[index] == "S" and _about_server(tokens, index))
+        if told:
+            yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
+            return
         source = tokens.kinds[index] != "S" or "F" in tokens.kinds or "f" in tokens.kinds or "v" in tokens.kinds
         confidence = min(confidence, 0.65 if source and confidence > 0.6 else 0.45) if confidence > 0.4 else 0.3
     yield Signal("sqli-statement", _HIGH, confidence, tokens.starts[index], length)
+
+
+def _about_server(tokens: Tokens, index: int) -> bool:
+    """Tell whether a query asks for the server's version, its database or the account, and nothing else."""
+    rest = tokens.kinds[index + 1 :].rstrip(";d")
+    name = tokens.texts[index + 1 : index + 2]
+    return bool(name) and (
+        (rest == "f()" and name[0] in _ABOUT)
+        or (rest == "N" and name[0].endswith("_user"))
+        or (rest == "v" and "@@" in name[0])
+    )
 
 
 def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -94,9 +112,14 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         yield Signal("sqli-subquery", _CRITICAL, 0.95 if whole and query else 0.4, start, end)
     elif course.calls:
         yield Signal("sqli-condition", _HIGH, _called(tokens, course, simple=simple), start, end)
+    elif (
+        course.column and simple and whole and tokens.kinds[index - 1 : index] == "n" and tokens.kinds[index + 1] == "f"
+    ):
+        yield Signal("sqli-condition", _HIGH, 0.86, start, end)
     elif course.column and simple and whole:
         number = tokens.kinds[index - 1 : index] in ("n", ")", "s")
         closed = course.by == "d" or tokens.texts[course.end - 1].startswith("0x")
+        closed |= index == 0 and course.by in ("t", "") and "%" in tokens.texts[min(course.end, len(tokens.texts) - 1)]
         yield Signal("sqli-condition", _HIGH, 0.85 if closed else 0.5 if number else 0.3, start, end)
     elif course.literal and simple and whole:
         closed = course.by == "d" and tokens.kinds[index + 1 : course.end] != "s"
@@ -127,7 +150,7 @@ def _called(tokens: Tokens, course: Course, *, simple: bool) -> float:
     if course.by == "?":
         return 0.6 if simple and course.calls > 1 else 0.3
     timed = "sleep" in tokens.texts
-    if simple and (course.column or course.calls > 1 or timed or course.by == "d"):
+    if simple and (course.column or course.constant or course.calls > 1 or timed or course.by == "d"):
         return 0.94
     return 0.8 if simple else 0.85 if timed else 0.45
 
@@ -167,7 +190,7 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
             yield Signal("sqli-comment", _MEDIUM, 0.75 if bare_end else 0.3, tokens.starts[index], length)
         return
     simple = _simple(tokens, index)
-    sentence = _prose(tokens, index) > 1 or confidence <= 0.5
+    sentence = (_prose(tokens, index) > 1 and statement(tokens, 0) < 0.6) or confidence <= 0.5
     confidence = min(0.98, confidence + 0.1) if simple and confidence > 0.4 else confidence - (0.25 if sentence else 0)
     if not simple and not sentence:
         confidence = min(confidence, 0.8) if confidence < 0.95 else confidence
@@ -242,6 +265,8 @@ def _function(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """A call: of what only attackers call, or of much at once."""
     name = tokens.texts[index]
     package = is_package(tokens, index)
+    if name in ("exec", "execute") and tokens.kinds[index + 2 : index + 3] == "v":
+        yield Signal("sqli-stacked", _CRITICAL, 0.93, tokens.starts[index], length)
     if name not in SQL_FUNCTIONS and not package:
         return
     if tokens.kinds[index - 1 : index] == "." and not package:
@@ -268,6 +293,8 @@ def _injector(tokens: Tokens, index: int) -> float:
     argument = kinds[index + 2 : index + 3]
     if name == "benchmark" and "," not in kinds[index:]:
         return 0.3
+    if argument == "w" and tokens.texts[index + 2].startswith("__"):
+        return 0.94
     if argument not in ("n", "s", "t", "N", "v", "(", "S", "f", "!", "+", "K", "i", "") and "_version" not in name:
         return 0.4
     return 0.94 if _prose(tokens, index) <= 2 else 0.6

@@ -21,7 +21,7 @@ _OPENS: Final = re.compile(
     r"[\s\x00-\x20)\u200b]*+(?:/\*|--|[#;,=<>!|&+\-*/%^~?@]"
     r"|(?:or|and|x?or|div|mod|not|like|rlike|regexp|i?like|glob|between|in|is|similar|sounds|match|union|intersect|except"
     r"|minus|select|having|group|order|limit|offset|fetch|procedure|into|where|as|collate|waitfor|exec|execute|if|begin"
-    r"|declare|shutdown|set|from|on|escape|insert|update|delete|drop|create|when|then|returning)(?!\w)|\w+\s*+\(|[{(]|\d+\s*+(?:or|and|\|\||&&|union)(?!\w))"
+    r"|declare|shutdown|set|from|on|escape|insert|update|delete|drop|create|alter|grant|revoke|truncate|call|copy|print|when|then|returning)(?!\w)|\w+\s*+\(|[{(]|\d+\s*+(?:or|and|\|\||&&|union)(?!\w))"
 )
 """What may come after the quote, if the value is more than text; tells most apostrophes apart at little cost."""
 
@@ -140,8 +140,9 @@ def _condition(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signa
         yield Signal("sqli-condition", _HIGH, 0.4, at, end)
     elif course.end >= len(tokens.kinds) and course.end == index + 1:
         # The value ends with the operator: a probe, or cut off.
-        sure = 0.35 if text[at + 1].isalpha() else 0.8 if tokens.texts[index] in ("or", "||", "xor", "&&") else 0.6
-        yield Signal("sqli-probe", _MEDIUM, sure, at, end)
+        plural = text[at + 1].isalpha() or text[:at].endswith("s")
+        sure = 0.35 if plural else 0.86 if tokens.texts[index] in ("or", "||", "xor", "&&") else 0.6
+        yield Signal("sqli-probe", _HIGH, sure, at, end)
 
 
 def _literal(tokens: Tokens, text: str, at: int, course: Course) -> float:
@@ -175,7 +176,13 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         plain = tokens.texts[course.end][0] == text[at] and _short(tail)
         word = "w" in kinds[index : course.end] or "f" in kinds[index : course.end]
         more = "&" in kinds[index:] or course.end - index > 1
-        yield Signal("sqli-probe", _HIGH, (0.4 if word else 0.92 if more else 0.75) if plain else 0.3, at, end)
+        yield Signal(
+            "sqli-probe",
+            _HIGH,
+            (0.4 if word else 0.92 if more else 0.86 if kinds[index] == "=" else 0.75) if plain else 0.3,
+            at,
+            end,
+        )
     elif course.by == "d":
         yield Signal(
             "sqli-condition",

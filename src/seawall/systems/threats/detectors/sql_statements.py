@@ -32,6 +32,8 @@ def select_list(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one ret
     if complete:
         if course.calls or course.constant or course.select or kind in "nNvd":
             return _LIKELY if kind in "nNvsfd" or course.calls else _FAIR
+        if tokens.texts[index] == "*":
+            return 0.75
         return 0.55 if kind in "sf+" or (kind == "w" and course.names and course.by == "d") else _UNSURE
     if course.end - index >= 3 and (kind in "nNv" or course.calls) and course.aliases <= _PROSE_ALIASES:
         return _LIKELY
@@ -59,7 +61,9 @@ def _select(tokens: Tokens, index: int) -> float:
 def _insert(tokens: Tokens, index: int) -> float:
     if _next(tokens, index)[1] != "into":
         return 0.0
-    kind = _next(tokens, index, 2)[0]
+    kind, name = _next(tokens, index, 2)
+    if name in ("mysql", "sys", "master"):
+        return 0.9
     rest = tokens.kinds[index + 3 : index + 60]
     if kind in ("w", "i", "f") and ("values" in tokens.texts[index + 3 : index + 60] or "S" in rest or rest[:1] == "("):
         return _LIKELY
@@ -71,7 +75,7 @@ def _update(tokens: Tokens, index: int) -> float:
     if "set" not in texts:
         return 0.0
     at = index + 1 + texts.index("set")
-    return _LIKELY if tokens.kinds[at + 1 : at + 3] in ("w=", "i=") else _UNSURE
+    return _LIKELY if tokens.kinds[at + 1 : at + 3] in ("w=", "i=", "n=") else _UNSURE
 
 
 def _delete(tokens: Tokens, index: int) -> float:
@@ -83,12 +87,16 @@ def _delete(tokens: Tokens, index: int) -> float:
     return _LIKELY if after[0] == "W" and after[2:3] not in ("w", "") else 0.4
 
 
-def _define(tokens: Tokens, index: int) -> float:
+def _define(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one return for each form
     """CREATE, ALTER, DROP, TRUNCATE, RENAME."""
     at = index + 1
     texts, kinds = tokens.texts, tokens.kinds
     while at < len(kinds) and (texts[at] in ("or", "replace", "if", "not", "exists", "global") or texts[at] in OBJECTS):
         at += 1
+    if at > index + 2 and kinds[at : at + 1] in ("", "d", ";"):
+        at -= 1
+    if "identified" in texts[at : at + 3] or (texts[index] == "alter" and "password" in texts[at:]):
+        return 0.9
     if texts[at - 1] not in OBJECTS and texts[at - 1] not in ("exists", "replace", "truncate"):
         return 0.0
     if at == index + 1 and texts[index] != "truncate":
@@ -197,7 +205,7 @@ def _words(*after: str, confidence: float = _LIKELY) -> Callable[[Tokens, int], 
 def _grant(tokens: Tokens, index: int) -> float:
     rest = tokens.texts[index + 1 : index + 14]
     target = "to" in rest or "from" in rest
-    return _LIKELY if target and ("on" in rest or rest[0] in ("connect", "resource", "dba", "all", "select")) else 0.0
+    return 0.88 if target and ("on" in rest or rest[0] in ("connect", "resource", "dba", "all", "select")) else 0.0
 
 
 def _prepare(tokens: Tokens, index: int) -> float:
@@ -220,8 +228,8 @@ def _with(tokens: Tokens, index: int) -> float:
 
 STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
     "alter": _define,
-    "attach": _words("database"),
-    "backup": _words("database", "log"),
+    "attach": _words("database", confidence=0.88),
+    "backup": _words("database", "log", confidence=0.88),
     "begin": _begin,
     "bulk": _words("insert", confidence=_SURE),
     "call": _call,
@@ -239,7 +247,9 @@ STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
     "handler": _words("open", "read"),
     "if": _if,
     "insert": _insert,
-    "load": _words("data"),
+    "load": _words("data", confidence=0.92),
+    "desc": _words("users", "user", "admin", "information_schema", confidence=_FAIR),
+    "describe": _words("users", "user", "admin", "information_schema", confidence=_FAIR),
     "merge": _words("into"),
     "pragma": _words("table_info", "database_list", "table_list", "key"),
     "prepare": _prepare,

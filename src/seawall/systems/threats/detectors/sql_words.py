@@ -50,7 +50,8 @@ SQL_FUNCTIONS: Final = (
         " string_to_array unnest position inet_aton inet_ntoa aes_encrypt des_encrypt password old_password encrypt"
         " any_value std stddev variance bit_and bit_or bit_xor bit_count polygon point interval utc_date rownum"
         " table_name vsize posstr current_schema current_database to_json row_to_json xmlagg listagg rawtohex"
-        " utl_raw cast_to_varchar2 nls_upper adddate makedate"
+        " user_name user_id suser_sid is_member has_perms_by_name object_schema_name type_name"
+        " cast_to_varchar2 nls_upper adddate makedate"
     )
     | INJECTOR_FUNCTIONS
 )

@@ -19,6 +19,19 @@ _SIGNALS_CAP: Final = 8
 _SURE: Final = 0.9
 _CERTAIN: Final = 0.95
 """Nothing more is looked for then."""
+# A plus sign that was a space in a URL, next to a keyword.
+_PLUS: Final = re.compile(
+    r"\+*(?:/\*!?\d{0,6})?\b(?:or|and|union|all|select|from|where|order|group|having|by|like|not|waitfor|delay|exec|update|set"
+    r"|insert|into|values|delete|drop|table|limit|sleep|as|in|is|between|rlike|regexp|case|when|then|else|end)\b(?:\*/)?\+*"
+    r"|\+(?=--|#|/\*)|--\+"
+)
+# Servers that convert to a narrower character set turn these into apostrophes.
+_QUOTES: Final = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x2032: "'", 0xB4: "'", 0xFF07: "'", 0xFF02: '"'}
+_DOUBLED: Final = re.compile(r'""[\s)]*+(?:or|and|union|having|order|--|;|=|\|\|)')
+_SIGNALS_CAP: Final = 8
+_SURE: Final = 0.9
+_CERTAIN: Final = 0.95
+"""Nothing more is looked for then."""
 _PLUS: Final = re.compile(
     r"\+(?:or|and|union|all|select|from|where|order|group|having|by|like|waitfor|exec|/\*)(?:\+|$|\()|['\"]\+--|--\+"
 )
@@ -29,11 +42,7 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
 
     About 10 us for 50 characters; linear in the text, of which the first 1,500 tokens are read.
     """
-    lower = lowered(text)
-    if "+" in lower and _PLUS.search(lower):
-        lower = lower.replace("+", " ")
-    if not lower.isascii():
-        lower = lower.translate(_QUOTES)
+    lower = _folded(text)
     best: dict[str, Signal] = {}
     sure = False
     for quote in "'\"`":
@@ -52,6 +61,20 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
             if signal.confidence >= _CERTAIN:
                 break
     return sorted(best.values(), key=_confidence, reverse=True)[:_SIGNALS_CAP]
+
+
+def _folded(text: str) -> str:
+    """Put a value in lower case, with apostrophes and spaces where a database would see them; as long as it was."""
+    lower = lowered(text)
+    if "+" in lower and _PLUS.search(lower):
+        lower = _PLUS.sub(_spaced, lower)
+    if not lower.isascii():
+        lower = lower.translate(_QUOTES)
+    return lower
+
+
+def _spaced(match: re.Match[str]) -> str:
+    return match[0].replace("+", " ")
 
 
 def _keep(best: dict[str, Signal], signal: Signal) -> None:
@@ -74,7 +97,7 @@ DETECTOR: Final = Detector(
         (
             "(?:['\"`]|\u2019|\u2018)"
             r"[\s)\x00-\x20]{0,20}(?:--|/\*|[#;,=<>!|&+*/%^~(-]|(?:x?or|and|div|not|[ri]?like|regexp|glob|between|in"
-            r"|is|union|select|having|group|order|limit|into|where|as|waitfor|exec|if|begin|declare|procedure|sounds|minus"
+            r"|is|union|select|having|group|order|limit|into|where|as|waitfor|exec|if|begin|declare|procedure|sounds|minus|grant|revoke|truncate|alter|call"
             r"|except|intersect|collate|create|drop|insert|update|delete|shutdown|escape)\b|[0-9a-z_]{1,30}\s{0,8}(?:\(|or\b|and\b|\|\|))"
         ),
         # A condition after a logical operator.
