@@ -12,7 +12,7 @@ demo: setup ## Watch real traffic balanced over three servers while one dies and
 	@.venv/bin/seawall demo
 
 test: setup ## Run every test with coverage (starts and stops a redis-server of its own)
-	@scripts/debian.sh redis-server redis-server
+	@scripts/debian.sh redis-server redis-server chromium chromium
 	@.venv/bin/poe -q test
 
 check: setup ## Lint, types, import contracts, lock, changelog fragments, links of the docs
