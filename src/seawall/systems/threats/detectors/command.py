@@ -124,7 +124,7 @@ def _rate(text: str, command: Command, kind: str, fit: int) -> tuple[str, float]
         return "command-chain", _BEHIND[kind][fit]
     if fit == 0 and kind in {"term", "sharp"} and text[command.end :].strip() in {"|", ";", "&"}:
         return "command-line", 0.75
-    return "command-line", _BARE[kind][fit] - (0.2 if before.strip() else 0)
+    return "command-line", _BARE[kind][fit] - (0 if not before.strip() else 0.35 if by in {"\n", "\r"} else 0.2)
 
 
 def _judge(text: str, command: Command, tricks: int) -> Signal | None:
@@ -221,6 +221,7 @@ DETECTOR = Detector(
         # A separator, then a command word, perhaps with a folder, assignments or quotes before it.
         rf"[;|&`\n\r(][\s\"'@(!{{+,\\]{{0,16}}(?:[a-z0-9_]{{1,16}}=[^\s]{{0,32}}\s{{1,4}})?(?:[a-z0-9_.:?*~/\\-]{{0,40}}[/\\])?(?:{_ANY})(?:[^a-z0-9_=:]|$)",
         rf"^[\s\"'+@!]{{0,8}}(?:[a-z:./\\]{{0,32}}[/\\])?(?:{_ANY})(?:\.exe)?[\s+<]{{1,8}}[^\s]",
+        r"^[\s\"']{0,8}(?:id|ls|dir|env|ps|pwd|whoami|uname|ifconfig|ipconfig|netstat|hostname)\s{0,4}[|;&]\s{0,4}$",
         r"^[\s\"']{0,8}/{0,2}(?:usr/)?(?:local/)?s?bin/[a-z]",
         rf"(?:then|do|else|sudo|exec|nohup|xargs)\s{{1,8}}(?:[a-z0-9_./]{{0,32}}/)?(?:{_SHARP})[^a-z0-9_]",
         r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]",

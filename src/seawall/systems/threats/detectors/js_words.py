@@ -26,7 +26,7 @@ _WORDS = re.compile(
     r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"
     r"|(?P<reach>new\s+(?:xmlhttprequest|image|websocket|activexobject)|\b(?:local|session)storage\s*[.\[]|navigator\s*\.\s*sendbeacon|\bimportscripts\s*\(|(?<![\w.$])fetch\s*[(`]\s*[\"'`/]|createobject\s*\(|xmldom)"
     r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|[=,(]\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\d\.\.?tostring\s*\(|\b(?:eval|alert|confirm|prompt)\s*\.\s*(?:call|apply|bind|source)\b|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
-    r"|(?P<quoted>['\"`](?:al|ale|a|con|pro|ev|e)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|a|ev|con|pro)/\s*\.source)",
+    r"|(?P<quoted>['\"`](?:al|ale|aler|con|pro|ev|eva)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|ev|con|pro)/\s*\.source)",
     re.IGNORECASE,
 )
 _WEIGHTS = {

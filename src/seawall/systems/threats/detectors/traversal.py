@@ -112,7 +112,7 @@ def _single(text: str, plain: str, climbs: list[re.Match[str]], kind: PlaceKind)
         return 0.75
     if "\\" in text and "/" in text.replace("\\/", ""):
         return 0.6
-    return 0.45 if plain.lstrip("\"' ").startswith("../") else 0.5
+    return 0.45 if plain.lstrip("\"' ").startswith("../") or "://" in text else 0.5
 
 
 def _target(text: str, plain: str, wanted: re.Match[str], *, whole: bool, words: int) -> float:

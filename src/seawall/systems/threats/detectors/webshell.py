@@ -21,7 +21,7 @@ _INPUT = re.compile(
     re.IGNORECASE,
 )
 _RUNS = re.compile(
-    r"(?<![\w$>])(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|include(?:_once)?|require(?:_once)?|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|fwrite|fputs|phpinfo|ini_set|error_reporting|show_source|highlight_file|readfile|file_get_contents|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|fsockopen|chr|hex2bin|pack|parse_str|extract|register_shutdown_function|mail|echo|print)\s*[(\s\"'`])|`[^`]{1,100}`|\$\w{1,20}\s*\(\s*\$|\$_\w+\[[^\]]{1,40}\]\s*\(",
+    r"(?<![\w$])(?<!->)(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|include(?:_once)?|require(?:_once)?|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|fwrite|fputs|phpinfo|ini_set|error_reporting|show_source|highlight_file|readfile|file_get_contents|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|fsockopen|chr|hex2bin|pack|parse_str|extract|register_shutdown_function|mail)\s*[(\s\"'`])|`[^`]{1,100}`|(?<![\w$])(?:echo|print)\s*\(|\$\w{1,20}\s*\(\s*\$|\$_\w+\[[^\]]{1,40}\]\s*\(",
     re.IGNORECASE,
 )
 _DIRECT = re.compile(

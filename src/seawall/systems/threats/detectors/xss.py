@@ -185,7 +185,7 @@ DETECTOR = Detector(
         r"expression\s{0,8}[(\\]|-moz-binding|behaviou?r\s{0,8}:|expr/\*|@im\\?port|-o-link",
         r"\+adw-|\+/v[89+/]|\xbc\s{0,4}/?\s{0,4}(?:script|img|svg|iframe)",
         r"[\[\]()!+{}~\-]{14}",
-        r"[\"'`](?:al|ale|a|con|pro|ev|e)[\"'`]",
+        r"[\"'`](?:al|ale|aler|con|pro|ev|eva)[\"'`]",
     ),
     scan=scan,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.html_lexer import Attribute, Tag, tags
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called
+from seawall.systems.threats.detectors.prose import plain_words
 from seawall.systems.threats.model import Severity
 
 __all__ = ["EVENTS", "active_style", "markup"]
@@ -184,7 +185,7 @@ def _script(text: str, tag: Tag) -> Signal:
     names = {attribute.name for attribute in tag.attributes}
     ends = text[stop : stop + 12].replace(" ", "").lower().startswith("</script") if stop >= 0 else False
     if names & {"src", "href", "xlink:href", "data", "type", "language", "defer"} and tag.closed:
-        confidence = 0.95
+        confidence = 0.86 if plain_words(text) >= 4 else 0.95
     elif ends or judge(body).weight > 0.3:
         confidence = 0.97
     elif _CODE.search(body) or tag.attributes:

