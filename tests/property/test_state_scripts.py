@@ -14,6 +14,7 @@ from seawall.state.limits import MAX_INTEGER
 from seawall.state.memory import MemoryStore
 from seawall.state.script import ScriptContext, ScriptValue
 from seawall.state.scripts import COMPARE_AND_SET, DELETE, INCREMENT, PUT, PUT_IF_ABSENT
+from seawall.systems.ratelimit.book_script import CHANGE
 
 PREFIX = "property:"
 KEYS = ("p/a", "p/b", "p/c")
@@ -86,6 +87,8 @@ calls = st.one_of(
     st.tuples(st.just(PUT_IF_ABSENT), keys, st.tuples(anything, bad_ttls)),
     st.tuples(st.just(INCREMENT), keys, st.tuples(st.one_of(st.integers(-9, 9), integers), ttls)),
     st.tuples(st.just(INCREMENT), keys, st.tuples(anything, bad_ttls)),
+    st.tuples(st.just(CHANGE), st.just(KEYS), st.tuples(st.none() | st.integers(0, 3), st.none() | values, ttls)),
+    st.tuples(st.just(CHANGE), st.just(KEYS), st.tuples(anything, anything, bad_ttls)),
     st.tuples(st.just(PROGRAM), st.just(KEYS), st.lists(instructions, max_size=6)),
 )
 

@@ -1,8 +1,9 @@
 """The admin API as one ASGI application over a control plane."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +26,7 @@ from seawall.admin.routes.system import system_router
 from seawall.admin.routes.tokens import tokens_router
 from seawall.config.address import parse_listen
 from seawall.config.admin import AdminSettings
+from seawall.config.section import PROBLEMS
 from seawall.control.plane import ControlPlane
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import SeawallError
@@ -152,13 +154,21 @@ def _from_validation(request: Request, error: RequestValidationError) -> Problem
         422,
         "The request is not acceptable; errors tells every finding.",
         errors=[
-            FieldProblem(
-                pointer=_pointer(finding["loc"], tagged=tagged),
-                detail=str(finding["msg"]).removeprefix("Value error, "),  # pydantic's words about our own
-            )
+            FieldProblem(pointer=_pointer(place, tagged=tagged), detail=detail)
             for finding in findings
+            for place, detail in _details(finding)
         ],
     )
+
+
+def _details(finding: Mapping[str, Any]) -> Iterator[tuple[Sequence[str | int], str]]:
+    """Yield the place and words of a finding; what a section of the configuration found by itself may be several."""
+    place = finding["loc"]
+    if finding["type"] == PROBLEMS:
+        for below, text, other in finding["ctx"]["findings"]:
+            yield (*place, *below), str(text).replace("{other}", ".".join(str(part) for part in other))
+        return
+    yield place, str(finding["msg"]).removeprefix("Value error, ")  # pydantic's words about our own
 
 
 def _pointer(place: Sequence[str | int], *, tagged: bool) -> str:

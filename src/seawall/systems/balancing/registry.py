@@ -9,6 +9,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import ConflictError, StateError
+from seawall.core.tasks import end_tasks
 from seawall.state.scripts import compare_and_set, put_if_absent
 from seawall.state.store import StateStore
 from seawall.systems.balancing.members import Member, Override, Source
@@ -165,9 +166,7 @@ class Registry:
 
     async def stop(self) -> None:
         """Follow the store no longer."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._tasks = []
 
     async def secret(self, pool: str, fresh: bytes) -> bytes:

@@ -17,6 +17,8 @@ def _change(context: ScriptContext, keys: Sequence[str], args: Sequence[ScriptVa
     if current is not None and not (len(current) <= 16 and current.isdigit()):
         raise StateError(f"the version at {keys[0]!r} is no number")
     version = int(current or 0)
+    if version >= MAX_INTEGER:
+        raise StateError(f"the version at {keys[0]!r} has no successor")
     if expected is not None and expected != version:
         return [CONFLICT, version]
     changed = value is not None
@@ -30,8 +32,6 @@ def _change(context: ScriptContext, keys: Sequence[str], args: Sequence[ScriptVa
         changed = context.delete(key) or changed
     if not changed:
         return [ABSENT, version]
-    if version >= MAX_INTEGER:
-        raise StateError(f"the version at {keys[0]!r} has no successor")
     context.put(keys[0], b"%d" % (version + 1))
     return [DONE, version + 1]
 
@@ -43,6 +43,7 @@ CHANGE = Script(
     local current = get(KEYS[1])
     if current and (#current > 16 or not string.match(current, '^%d+$')) then error('the version is no number') end
     local version = tonumber(current or '0')
+    if version >= 9007199254740991 then error('the version has no successor') end
     if ARGV[1] ~= nil and ARGV[1] ~= version then return {0, version} end
     local changed = ARGV[2] ~= nil
     if changed then put(KEYS[2], ARGV[2], ARGV[3]) else changed = delete(KEYS[2]) end
@@ -50,7 +51,6 @@ CHANGE = Script(
       if delete(KEYS[i]) then changed = true end
     end
     if not changed then return {2, version} end
-    if version >= 9007199254740991 then error('the version has no successor') end
     put(KEYS[1], string.format('%.0f', version + 1))
     return {1, version + 1}
     """,

@@ -11,6 +11,7 @@ import msgspec
 from seawall.core.errors import InvalidError, StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
+from seawall.core.tasks import end_tasks
 from seawall.systems.ratelimit.actions import Action, ActionResult
 from seawall.systems.ratelimit.composition import Composer, records_of, size_of
 from seawall.systems.ratelimit.courier import Courier
@@ -136,14 +137,14 @@ class RateLimitController:
             self._timer.cancel()
             self._timer = None
         if ticker is not None:
-            ticker.cancel()
-            await asyncio.gather(ticker, return_exceptions=True)
+            await end_tasks([ticker])
         await self._courier.stop()
         await self._book.stop()
 
     async def reconfigure(self, settings: RateLimitSettings) -> None:
         """Take another settings section; run-time rules that no longer fit it are left out, and a finding says so."""
         self._swap(settings)
+        self._publish_at = 0.0
         self._publish()
 
     def _swap(self, file: RateLimitSettings) -> None:
@@ -294,15 +295,7 @@ class RateLimitController:
         now = self._clock.monotonic()
         if self._published is not None and now < self._publish_at:
             return
-        if self._stale_rules:
-            self._swap(self._file)
-        snapshot = self._composer.compose(
-            now,
-            load=self._pressure.load,
-            threat=self._threat,
-            threats=self._threatened,
-            admission=self._pressure.admission,
-        )
+        snapshot = self._composed(now)
         last = self._published
         if last is not None and msgspec.structs.replace(snapshot, version=last.version) == last:
             return
@@ -312,6 +305,18 @@ class RateLimitController:
         self._published = msgspec.structs.replace(snapshot, version=version)
         self._publish_at = now + size_of(self._published) / _ENTRIES_PER_SECOND
         self._context.publish(self._published)
+
+    def _composed(self, now: float) -> RateLimitSnapshot:
+        """Return what is in force, of the version 0."""
+        if self._stale_rules:
+            self._swap(self._file)
+        return self._composer.compose(
+            now,
+            load=self._pressure.load,
+            threat=self._threat,
+            threats=self._threatened,
+            admission=self._pressure.admission,
+        )
 
     # -- what is shown and asked ---------------------------------------------------------------------------------------
 
@@ -329,11 +334,12 @@ class RateLimitController:
     def status(self, top: int = 10) -> RateLimitStatus:
         """Return rules, factors, and the `top` keys that were refused most."""
         now = self._clock.monotonic()
-        snapshot = self._published or self._composer.parts
+        version = self._published.version if self._published is not None else 0
         sources = dict.fromkeys((rule.id for rule in self._book.rules), "run-time")
         return overview(
             Facts(
-                snapshot=snapshot,
+                # What an operator has just set is shown, though the workers may hear of it a few milliseconds later.
+                snapshot=msgspec.structs.replace(self._composed(now), version=version),
                 report=self._report(),
                 sources={BASE: "base", **sources},
                 left_out=self._merged.left_out,

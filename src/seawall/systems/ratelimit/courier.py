@@ -5,6 +5,7 @@ import logging
 from collections import deque
 
 from seawall.core.errors import StateError
+from seawall.core.tasks import end_tasks
 from seawall.systems.ratelimit.records import Record
 from seawall.systems.ratelimit.rulebook import Rulebook
 
@@ -45,8 +46,7 @@ class Courier:
     async def stop(self) -> None:
         """Deliver no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
             self._task = None
 
     def _add(self, message: tuple[Record, float] | tuple[type[Record], str]) -> None:

@@ -126,7 +126,11 @@ class Operations:
         return True
 
     def _not_at_run_time(self, rule: str, stored: tuple[RunTimeRule, ...]) -> ConflictError | NotFoundError:
-        if rule in {BASE, *(one.id for one in self._file().rules)}:
+        if rule == BASE:
+            return ConflictError(
+                "the base limit comes from the configuration file", hint="set ratelimit.base = 0 there"
+            )
+        if rule in {one.id for one in self._file().rules}:
             return ConflictError(
                 f"rule {rule!r} comes from the configuration file",
                 hint='take it out there, or set it here with mode = "off"',

@@ -95,7 +95,7 @@ class FactorsView(_View):
 
 
 class HeavyKeyView(_View):
-    """A key that was refused often in the last ten minutes: at most `refused`, at least `refused - error` times."""
+    """A key that was refused often in the last five to ten minutes: at least `refused - error` times."""
 
     key: str
     refused: int

@@ -10,6 +10,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import ConflictError, InvalidError, StateError
+from seawall.core.tasks import end_tasks
 from seawall.state.limits import ttl_to_ms
 from seawall.state.store import StateStore
 from seawall.systems.ratelimit.book_script import CHANGE, CONFLICT, DONE
@@ -134,9 +135,7 @@ class Rulebook:
 
     async def stop(self) -> None:
         """Follow the store no longer."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._tasks = []
 
     def troubled(self, error: StateError) -> None:

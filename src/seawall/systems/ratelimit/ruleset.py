@@ -66,7 +66,7 @@ def merge(settings: RateLimitSettings, added: Sequence[RunTimeRule]) -> RateLimi
             for problem in Translator(RateLimitSettings).problems(error)
         )
         raise ConfigurationError(
-            f"the rules do not stand together: {problems[0]}",
+            f"this does not stand together with the other rules: {problems[0]}",
             hint="change the rule, or what it is at odds with",
             problems=problems,
         ) from error
@@ -96,5 +96,5 @@ def _place(path: Path, ids: Sequence[str]) -> str:
     """Return a place in the operator's words: rules by their ids, not by their numbers."""
     if len(path) < 2 or path[0] != "rules" or not isinstance(path[1], int):
         return key_path(path)
-    rest = key_path(path[2:])
-    return f'rule "{ids[path[1]]}"' + (f", {rest}" if rest else "")
+    rest = path[2:]
+    return f'rule "{ids[path[1]]}"' + (f", {key_path(rest)}" if rest else "")

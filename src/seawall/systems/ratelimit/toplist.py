@@ -18,9 +18,9 @@ class TopList:
         self._before = SpaceSaving(CAPACITY)
 
     def add(self, offence: Offence, now: float) -> None:
-        """Count the refusals of one key at `now`, monotonic seconds."""
+        """Count the certain refusals of one key at `now`, monotonic seconds."""
         self._turn(now)
-        self._now.add(offence.key.encode("utf-8", "surrogatepass"), offence.count)
+        self._now.add(offence.key.encode("utf-8", "surrogatepass"), offence.count - offence.error)
 
     def top(self, number: int, now: float) -> list[HeavyHitter]:
         """Return the keys that were refused most, worst first."""
