@@ -11,10 +11,12 @@ from seawall import AdaptiveRateLimiter, DynamicLoadBalancer
 from seawall.balancer import Attempt, NoInstanceError, SelectedInstance
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import ConfigurationError, SeawallError
+from seawall.core.principal import Identity
 from seawall.core.request import Request
 from seawall.limiter import Factors, LimitContext, LimiterStatus, LimitExceededError, LimitResult, LoadSample, Reason
 from seawall.middleware.asgi import LoadReporter
 from seawall.middleware.httpx import BalancingTransport
+from seawall.middleware.identity import IdentityMiddleware, caller_of
 from seawall.middleware.ratelimit import RateLimitMiddleware, limited
 from seawall.systems.balancing.model import Outcome
 from seawall.testing import FakeClock
@@ -134,3 +136,15 @@ def limited_application(limiter: AdaptiveRateLimiter) -> None:
 def clocks() -> None:
     every: list[Clock] = [SystemClock(), FakeClock()]
     assert_type(every[0].monotonic(), float)
+
+
+def identities(app: Any, scope: MutableMapping[str, Any]) -> None:
+    wrapped = IdentityMiddleware(app, {"api_keys": {"enabled": True}}, trusted_proxies=["10.0.0.1"])
+    IdentityMiddleware(app, Path("seawall.toml"), store="redis://localhost", clock=FakeClock())
+    assert_type(caller_of(scope), dict[str, str] | None)
+    found = wrapped.identify(scope)
+    if isinstance(found, Identity):
+        assert_type(found.role, str)
+    else:
+        assert_type(found.status, int)
+    IdentityMiddleware(app, 5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from seawall.core.identity import TrustedProxies
 from seawall.pipeline.passage import Passage, Refusal, Rewrite, Verdict
 from seawall.pipeline.stage import Stage
+from seawall.systems.identity.answers import refusal_of
 from seawall.systems.identity.engine import IdentityEngine
 from seawall.systems.identity.model import IdentityRefusal
 
 __all__ = ["IdentityStage"]
-
-_TITLES = {401: "Unauthorized", 503: "Service Unavailable"}
 
 
 class IdentityStage(Stage):
@@ -43,7 +40,7 @@ class IdentityStage(Stage):
         """Tell who calls; a refusal is kept until the stages after this one have had their say."""
         found = self._engine.identify(passage.request, self._wall())
         if isinstance(found, IdentityRefusal):
-            passage.denial = _refusal(found, passage.request.request_id)
+            passage.denial = Refusal(*refusal_of(found, passage.request.request_id))
         else:
             passage.request.identity = found
         return None
@@ -55,26 +52,3 @@ class IdentityStage(Stage):
     def rewrite(self, passage: Passage) -> Rewrite:
         """Return which credentials and claims stay here, and what the upstream is told of the caller."""
         return Rewrite(*self._engine.upstream_fields(passage.request))
-
-
-def _refusal(found: IdentityRefusal, request_id: str) -> Refusal:
-    body = msgspec.json.encode(
-        {
-            "type": f"urn:seawall:problem:{found.code}",
-            "title": _TITLES.get(found.status, "Error"),
-            "status": found.status,
-            "detail": found.detail,
-            "code": found.code,
-            "request_id": request_id,
-        }
-    )
-    fields = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-    ]
-    if found.challenge:
-        fields.append((b"www-authenticate", found.challenge.encode("latin-1")))
-    if found.retry_after:
-        fields.append((b"retry-after", b"%d" % max(round(found.retry_after), 1)))
-    return Refusal(found.status, tuple(fields), body)
