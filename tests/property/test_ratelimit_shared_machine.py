@@ -53,8 +53,10 @@ class SharedCounts(RuleBasedStateMachine):
         algorithm=st.sampled_from([Algorithm.GCRA, Algorithm.SLIDING_WINDOW, Algorithm.FIXED_WINDOW]),
         failure=st.sampled_from(list(StoreFailure)),
         unit=st.sampled_from([1.0, 2.0]),
+        alone=st.booleans(),
     )
-    def start(self, algorithm: Algorithm, failure: StoreFailure, unit: float) -> None:
+    def start(self, algorithm: Algorithm, failure: StoreFailure, unit: float, *, alone: bool) -> None:
+        self.alone = alone
         self.algorithm, self.failure, self.unit = algorithm, failure, unit
         self.publish(Counting.LEASED, Mode.ENFORCE, 1.0, 1.0, local=1000.0)
 
@@ -64,11 +66,8 @@ class SharedCounts(RuleBasedStateMachine):
         load=st.sampled_from([1.0, 1.0, 0.1, 0.0]),
         share=st.sampled_from([0.5, 1.0]),
         local=st.sampled_from([1000.0, 1000.0, 3.0]),
-        alone=st.booleans(),
     )
-    def publish(
-        self, counts: Counting, mode: Mode, load: float, share: float, local: float, *, alone: bool = False
-    ) -> None:
+    def publish(self, counts: Counting, mode: Mode, load: float, share: float, local: float) -> None:
         bounds = {"min": LEAST, "max": MOST}
         rules = (
             RuleSnapshot(
@@ -84,7 +83,7 @@ class SharedCounts(RuleBasedStateMachine):
                 endpoints=(EndpointFactor(factor=0.5, methods=("POST",)),),
                 counts=counts,
                 mode=mode,
-                fallthrough=not alone,
+                fallthrough=not self.alone,
                 on_store_failure=self.failure,
             ),
             RuleSnapshot(
@@ -101,7 +100,7 @@ class SharedCounts(RuleBasedStateMachine):
             RuleSnapshot(id="local", key=("global",), windows=(WindowSnapshot(name="l", limit=local, window=1.0),)),
         )
         self.version += 1
-        rules = rules[:1] if alone else rules
+        rules = rules[:1] if self.alone else rules
         for engine in self.engines:
             engine.apply(RateLimitSnapshot(version=self.version, rules=rules, load={"": load}, share=share))
 
