@@ -58,6 +58,8 @@ class Violations:
         self._penalise = penalise
         self._conducts: KeyedStates[Conduct] = keyed_states(max_keys, _IDLE, self._counts)
         self._ends: list[tuple[float, str]] = []
+        self._until: dict[str, float] = {}
+        """The end of each key's penalty; an entry of `_ends` that says otherwise has been overtaken."""
 
     def violate(self, key: str, rule: str, now: float, *, weight: float = 1.0) -> Escalation | None:
         """Count `weight` refused requests; return the step that they led to, None where they led to none."""
@@ -73,10 +75,13 @@ class Violations:
     def advance(self, now: float) -> None:
         """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing."""
         while self._ends and self._ends[0][0] <= now:
-            _, key = heapq.heappop(self._ends)
+            until, key = heapq.heappop(self._ends)
+            if self._until.get(key) != until:
+                continue
             conduct = self._conducts.get(key)
             standing = self.ladder.standing(conduct, now) if conduct is not None else None
             if standing is None or standing.step < Step.THROTTLE:
+                del self._until[key]
                 self._penalise(key, None)
             else:
                 self._impose(key, standing, now)
@@ -85,6 +90,7 @@ class Violations:
         """Forget a key's conduct and lift its penalty; tell whether there was any."""
         conduct = self._conducts.get(key)
         self._conducts.remove(key)
+        self._until.pop(key, None)
         self._penalise(key, None)
         return conduct is not None and not self.ladder.forgotten(conduct, now)
 
@@ -100,6 +106,7 @@ class Violations:
 
     def _impose(self, key: str, standing: Standing, now: float) -> None:
         until = now + max(standing.expires_in, _SHORTEST)
+        self._until[key] = until
         self._penalise(key, Penalty(standing.factor, until))
         heapq.heappush(self._ends, (until, key))
 
