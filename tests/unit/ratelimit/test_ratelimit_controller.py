@@ -415,3 +415,24 @@ async def test_a_report_and_a_snapshot_travel(site, clock):
     stepped(site, clock)
     raw = msgspec.msgpack.encode(site.newest)
     assert msgspec.msgpack.decode(raw, type=RateLimitSnapshot) == site.newest
+
+
+def test_a_snapshot_that_travelled_compiles_only_what_changed(clock):
+    def travelled(version, **changes):
+        raw = msgspec.msgpack.encode(RateLimitSnapshot(version=version, rules=plan.rules, **changes))
+        return msgspec.msgpack.decode(raw, type=RateLimitSnapshot)
+
+    plan = make_plan(RateLimitSettings.model_validate({"base": 100, "rules": [RULE]}))
+    engine = RateLimitEngine(clock.wall)
+    engine.apply(travelled(1))
+    compiled = engine._rules
+    caller = LimitContext(user="alice", path="/login")
+    assert engine.check(caller, clock.monotonic()).limit == 5.0
+    engine.apply(travelled(2, load={"": 0.5}))
+    assert engine._rules is compiled
+    assert engine.check(caller, clock.monotonic()).limit == 2.5
+    engine.apply(travelled(3, max_keys=100))
+    assert engine._rules is not compiled
+    plan = make_plan(RateLimitSettings.model_validate({"base": 100}))
+    engine.apply(travelled(4))
+    assert engine.check(caller, clock.monotonic()).limit == 100.0

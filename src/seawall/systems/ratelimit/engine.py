@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from seawall.systems.ratelimit.asking import Ask, paid
 from seawall.systems.ratelimit.corrections import correct, refund, release
 from seawall.systems.ratelimit.counts import CountAnswer, GiveBack
@@ -76,7 +78,8 @@ class RateLimitEngine:
         if snapshot.version <= old.version:
             return
         max_keys = snapshot.max_keys or self._max_keys
-        if snapshot.rules is not old.rules:
+        snapshot = _with_known_parts(snapshot, old)
+        if snapshot.rules is not old.rules or max_keys != self._max_keys:
             rules = compile_rules(snapshot.rules, max_keys, self._rules, snapshot.share)
             kept = {id(rule.leases) for rule in rules if rule.leasing}
             for rule in self._rules:
@@ -283,3 +286,16 @@ class RateLimitEngine:
         )
         self.lag = 0.0
         return report
+
+
+def _with_known_parts(snapshot: RateLimitSnapshot, old: RateLimitSnapshot) -> RateLimitSnapshot:
+    """Return a snapshot whose unchanged parts are the old ones themselves: those that travelled are only equal.
+
+    Factors change ten times a second, and compiling a hundred rules anew takes 20 ms.
+    """
+    known: dict[str, object] = {}
+    for name in ("rules", "priorities", "blocks"):
+        part, before = getattr(snapshot, name), getattr(old, name)
+        if part is not before and part == before:
+            known[name] = before
+    return msgspec.structs.replace(snapshot, **known) if known else snapshot
