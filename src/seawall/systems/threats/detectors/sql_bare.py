@@ -73,7 +73,9 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         return
     certain = confidence > 0.9
     if not certain:
-        told = confidence >= _TOLD or (tokens.kinds[index] == "S" and _about_server(tokens, index))
+        told = (
+            confidence >= _TOLD or tokens.conditional or (tokens.kinds[index] == "S" and _about_server(tokens, index))
+        )
         if told:
             yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
             return
@@ -123,6 +125,7 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         yield Signal("sqli-condition", _HIGH, 0.85 if closed else 0.5 if number else 0.3, start, end)
     elif course.literal and simple and whole:
         closed = course.by == "d" and tokens.kinds[index + 1 : course.end] != "s"
+        closed |= "~" in tokens.texts[index + 1 : course.end]
         yield Signal("sqli-condition", _HIGH, 0.88 if closed else 0.3, start, end)
 
 
@@ -163,22 +166,26 @@ def _union(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     words = _prose(tokens, index)
     start = tokens.starts[index]
     simple = index > 0 and _simple(tokens, index) and kinds[index - 1] in "n)sNv"
-    if kinds[follows : follows + 1] == "S":
-        query = select_list(tokens, follows + 1)
-        confidence = query + 0.13 if query >= 0.6 else query
-        if simple or tokens.conditional or (tokens.hidden and words <= 1):
-            confidence = max(confidence, 0.95)
-        elif (follows > index + 1 and words <= 2 and follows + 1 >= len(kinds)) or kinds[
-            follows + 1 : follows + 2
-        ] == "d":
-            confidence = max(confidence, 0.8)
-        elif follows + 1 >= len(kinds):
-            confidence = 0.45
+    if simple and tokens.texts[follows : follows + 1] in (["values"], ["table"]) and follows + 1 < len(kinds):
+        yield Signal("sqli-union", _CRITICAL, 0.9, start, length)
+    elif kinds[follows : follows + 1] == "S":
+        certain = simple or tokens.conditional or (tokens.hidden > 0 and words <= 1)
+        confidence = 0.95 if certain else _combined(tokens, index, follows + 1)
         if words > 1 and not simple:
             confidence -= 0.2
-        yield Signal("sqli-union", _CRITICAL, min(confidence, 0.98), start, length)
+        yield Signal("sqli-union", _CRITICAL, confidence, start, length)
     elif simple and kinds[index + 1 : index + 2] == "A" and index + 2 >= len(kinds):
         yield Signal("sqli-union", _HIGH, 0.8, start, length)
+
+
+def _combined(tokens: Tokens, index: int, query: int) -> float:
+    """How sure UNION and SELECT are, where neither what stands before them nor how they are written tells."""
+    if query >= len(tokens.kinds):
+        return 0.8 if query > index + 2 else 0.45
+    confidence = select_list(tokens, query)
+    if confidence >= 0.55 and (query > index + 2 or follow(tokens, query, select=True).by == "d"):
+        return 0.95
+    return min(confidence + 0.13, 0.98) if confidence >= 0.6 else confidence
 
 
 def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -187,7 +194,7 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if confidence < 0.3:
         if tokens.kinds[follows : follows + 1] == "d" and index and _simple(tokens, index):
             bare_end = not tokens.texts[follows].lstrip("-#/*! +")
-            yield Signal("sqli-comment", _MEDIUM, 0.75 if bare_end else 0.3, tokens.starts[index], length)
+            yield Signal("sqli-comment", _HIGH, 0.86 if bare_end else 0.3, tokens.starts[index], length)
         return
     simple = _simple(tokens, index)
     sentence = (_prose(tokens, index) > 1 and statement(tokens, 0) < 0.6) or confidence <= 0.5
@@ -215,6 +222,8 @@ def _into(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if tokens.texts[index + 1 : index + 2] in (["outfile"], ["dumpfile"]):
         string = tokens.kinds[index + 2 : index + 3] in ("s", "t", "n", "v")
         yield Signal("sqli-file", _CRITICAL, 0.97 if string else 0.4, tokens.starts[index], length)
+    elif tokens.kinds[index - 1 : index] in ("n", "s") and tokens.kinds[index + 1 : index + 2] == "v":
+        yield Signal("sqli-clause", _HIGH, 0.88, tokens.starts[index], length)
 
 
 def _order(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -308,7 +317,7 @@ def _sleep(tokens: Tokens, index: int) -> float:
         return 0.0
     if argument == "w" and not tokens.texts[index + 2].startswith("__"):
         return 0.4
-    alone = index == 0 or kinds[index - 1] in "=+(,&;!S" or (_simple(tokens, index) and kinds[index - 1] in "n)s")
+    alone = index == 0 or kinds[index - 1] in "=+(,&;!SBAWH" or (_simple(tokens, index) and kinds[index - 1] in "n)s")
     return 0.9 if alone else 0.4
 
 
@@ -342,7 +351,7 @@ def _comment(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 
 def _variable(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if GLOBALS.match(tokens.texts[index]):
-        sure = 0.9 if tokens.kinds[index - 1 : index] in ("=", "+", "(", ",", "&", "S") else 0.7 if index <= 1 else 0.5
+        sure = 0.9 if tokens.kinds[index - 1 : index] in ("=", "+", "(", ",", "&", "S") else 0.86 if index == 0 else 0.5
         yield Signal("sqli-variable", _HIGH, sure, tokens.starts[index], length)
 
 

@@ -75,6 +75,10 @@ def _opening(text: str, at: int) -> bool:
     before = text[at - 1]
     if before in "{[":
         return True
+    if before == "(":
+        inside = text[at + 1 : at + 6].partition(text[at])
+        if inside[1] and not any(letter.isalnum() for letter in inside[0]):
+            return True
     return before in ":," and text[0] in "{["
 
 
@@ -179,7 +183,9 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         yield Signal(
             "sqli-probe",
             _HIGH,
-            (0.4 if word else 0.92 if more else 0.86 if kinds[index] == "=" else 0.75) if plain else 0.3,
+            (0.4 if word else 0.92 if more else 0.86 if kinds[index] == "=" or len(text) == 3 else 0.75)
+            if plain
+            else 0.3,
             at,
             end,
         )
@@ -200,7 +206,7 @@ def _comment(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]
     comment = tokens.texts[index]
     told = comment.lstrip("-#/*! +\x00\t\r\n;")
     if not told:
-        confidence = 0.93
+        confidence = 0.93 if not tokens.hidden or "\n" not in text else 0.5
     elif _paired(text, at) and index == 0:
         confidence = 0.2
     else:

@@ -34,6 +34,8 @@ def select_list(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one ret
             return _LIKELY if kind in "nNvsfd" or course.calls else _FAIR
         if tokens.texts[index] == "*":
             return 0.75
+        if kind == "s" and "," in kinds[index : course.end]:
+            return 0.7
         return 0.55 if kind in "sf+" or (kind == "w" and course.names and course.by == "d") else _UNSURE
     if course.end - index >= 3 and (kind in "nNv" or course.calls) and course.aliases <= _PROSE_ALIASES:
         return _LIKELY
@@ -169,10 +171,16 @@ def _if(tokens: Tokens, index: int) -> float:
     rest = tokens.texts[index + 1 : index + 60]
     kinds = tokens.kinds[index : index + 60]
     if any(word in rest for word in ("waitfor", "benchmark", "select", "pg_sleep", "exec")) and "{" not in rest:
-        return _SURE
+        return _SURE if kinds[0] == "f" or kinds[1:2] in ("!", "n", "v", "(") else 0.0
     course = follow(tokens, index + (kinds[0] == "w"))
     if course.constant and "then" in rest:
-        return _SURE
+        after = rest.index("then") + index + 2
+        if (
+            tokens.kinds[after : after + 1] == "f"
+            or _next(tokens, after, 0)[1] in STATEMENTS
+            or is_package(tokens, after - 1)
+        ):
+            return _SURE
     if kinds[0] == "f" or "!" in kinds[:3]:
         return _LIKELY if course.constant and "," in kinds else 0.0
     return 0.0
@@ -190,6 +198,8 @@ def _begin(tokens: Tokens, index: int) -> float:
 def _call(tokens: Tokens, index: int) -> float:
     rest = tokens.kinds[index + 1 : index + 5]
     text = _next(tokens, index)[1]
+    if rest[:3] == "w.f":
+        return _LIKELY
     return _LIKELY if rest[:2] == "f(" and (text in SQL_FUNCTIONS or ")" in rest) else _UNSURE * (rest[:2] == "w.")
 
 

@@ -57,9 +57,7 @@ SQL_FUNCTIONS: Final = (
 )
 """Functions of SQL that an injected condition is made with; other languages have some of them."""
 
-PACKAGES: Final = re.compile(
-    r"(?:dbms_|utl_|ctxsys|ordsys|ctx_|owa_|apex_|sys\b|xp_|sp_|mdsys|lbacsys|domain\b|user_lock)"
-)
+PACKAGES: Final = re.compile(r"(?:dbms_|utl_|ctxsys|ordsys|ctx_|owa_|apex_|xp_|sp_|mdsys|lbacsys|user_lock)")
 """Beginnings of the packages whose procedures are called as `package.procedure(`."""
 
 CATALOGUE: Final = re.compile(

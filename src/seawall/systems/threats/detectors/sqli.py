@@ -48,6 +48,8 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     for quote in "'\"`":
         if quote in lower:
             for signal in broken(lower, quote):
+                if quote == "`" and signal.confidence < _SURE:
+                    continue  # Markdown has those
                 sure |= signal.confidence >= _SURE
                 _keep(best, signal)
     if not sure and '""' in lower and _DOUBLED.search(lower):
@@ -95,19 +97,27 @@ DETECTOR: Final = Detector(
     triggers=(
         # A quote and what may follow it in a query.
         (
-            "(?:['\"`]|\u2019|\u2018)"
-            r"[\s)\x00-\x20]{0,20}(?:--|/\*|[#;,=<>!|&+*/%^~(-]|(?:x?or|and|div|not|[ri]?like|regexp|glob|between|in"
-            r"|is|union|select|having|group|order|limit|into|where|as|waitfor|exec|if|begin|declare|procedure|sounds|minus|grant|revoke|truncate|alter|call"
-            r"|except|intersect|collate|create|drop|insert|update|delete|shutdown|escape)\b|[0-9a-z_]{1,30}\s{0,8}(?:\(|or\b|and\b|\|\|))"
+            "(?:['\"]|\u2019|\u2018)"
+            r"[\s)\x00-\x20]{0,20}(?:--|/\*|#[^'\"<>]{0,200}$|;|=|<=>|\|\||&&|!=|<>"
+            r"|(?:[<>]=?|[|&+*/%^~,-])[\s(!~+-]{0,12}(?:['\"0-9@(]|null\b|\w{1,30}\s{0,8}\()"
+            r"|(?:x?or|and|div|not|[ri]?like|regexp|glob|between|in|is|union|select|having|group|order|limit|into|where|as"
+            r"|waitfor|exec|if|begin|declare|procedure|sounds|minus|grant|revoke|truncate|alter|call|except|intersect"
+            r"|collate|create|drop|insert|update|delete|shutdown|escape)\b|[0-9a-z_]{1,30}\s{0,8}(?:\(|or\b|and\b|\|\|)"
+            r"|\(\s{0,9}(?:select|case))"
         ),
-        # A condition after a logical operator.
+        r"`[\s)]{0,9}(?:(?:or|and|union|where|from|limit|order|having|group|as|in|is|like)\b|;|--|#|/\*|=|\|\||&&)",
+        # A condition after a logical operator: a comparison, a call, or a constant and a comment.
+        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,80}[=<>~]",
         (
-            r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,80}(?:[=<>(]|\blike\b|\bbetween\b|\bin\b|\bis\b|regexp|--|#"
-            r"|/\*)"
+            r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,60}\b(?:(?:r?like|between|regexp|glob|similar)[^a-z]{1,12}[\w'\"(]"
+            r"|is\s{1,8}(?:not\s{1,8})?(?:null|true|false))"
         ),
-        r"\b(?:union|except|intersect|minus)\b",
+        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z]{1,40}(?:[a-z0-9_.@'\"]{1,40}[^a-z0-9]{0,12}(?:\(|--|#|/\*)|[(!~-])",
+        r"\bunion(?:\W{1,40}|[^;]{0,60}\*/\W{0,9})(?:all|distinct|select|values|table)|\bunion(?:\(|/\*)",
+        r"\b(?:except|intersect|minus)\W{1,20}(?:all\W{1,20})?select",
         r"\d(?:union|or|and|order|group|having)\b",
-        r"select\b|\bfrom\s{1,8}(?:sys|all_|user_|dba_|v\$|pg_|master\b)",
+        r"select(?:\W{0,20}[0-9*@'\"(+~!-]|\W{1,20}(?:null|true|distinct|all|top|case|\w{1,30}_user|current_\w{1,20})\b|[\s\S]{1,400}\bfrom\b)",
+        r"\b(?:union|all|distinct)\W{1,20}select|select/\*|\bfrom\s{1,8}(?:sys|all_|user_|dba_|v\$|pg_|master\b)",
         # Statements.
         (
             r";\s{0,20}\(?(?:select|insert|update|delete|drop|create|alter|exec|declare|waitfor|shutdown|truncate|set|if|begin"
@@ -121,7 +131,7 @@ DETECTOR: Final = Detector(
         r"\bwaitfor\b|\b(?:xp|sp)_|\binto\s{1,20}(?:outfile|dumpfile)|@@[a-z]",
         r"\b(?:order|group)[\s+]{1,20}by[\s+]{1,20}[0-9(]",
         (
-            r"\b(?:pg_sleep|sleep|benchmark|extractvalue|updatexml|load_file|randomblob|generate_series|name_const|make_set"
+            r"\b(?:pg_sleep|sleep|exec|execute|benchmark|extractvalue|updatexml|load_file|randomblob|generate_series|name_const|make_set"
             r"|elt|gtid_subset|char|chr|concat|concat_ws|group_concat|if|iif|ascii|substr|substring|mid|hex|unhex|version"
             r"|database|user|convert|cast|regexp_substring|lo_import|lo_export|dblink\w{0,10}|sqlite_version|xmltype)"
             r"(?:\s|/\*[\s\S]{0,40}\*/){0,8}\("
