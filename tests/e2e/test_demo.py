@@ -1,4 +1,4 @@
-"""`seawall demo`, shortened: real servers, a real gateway, one server killed and brought back, nothing fails."""
+"""`seawall demo`, shortened: a client floods, a server is killed and brought back, and nobody else's request fails."""
 
 import json
 import os
@@ -57,13 +57,17 @@ def test_a_server_dies_and_comes_back_and_nothing_fails(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert set(result) == {"requests", "failed", "shares", "p50_ms", "p99_ms"}
+    assert set(result) == {"requests", "failed", "flood", "flood_answered", "refused", "shares", "p50_ms", "p99_ms"}
     assert result["failed"] == 0
     assert result["requests"] > 600
     assert set(result["shares"]) == {"quick", "steady", "slow"}
     assert sum(result["shares"].values()) == pytest.approx(1, abs=0.001)
     assert all(share > 0 for share in result["shares"].values())
     assert 0 < result["p50_ms"] <= result["p99_ms"]
+    assert 0 < result["flood_answered"] < result["flood"]
+    assert sum(result["refused"].values()) == result["flood"] - result["flood_answered"]
+    assert result["refused"]["quota-exceeded"] > 0
+    assert f"{result['refused']['quota-exceeded']} quota-exceeded" in done.stdout
     killed, back = done.stdout.find("quick is killed (SIGKILL)"), done.stdout.find("quick is started again")
     assert 0 < killed < back
     assert "the gateway sees quick" in done.stdout[killed:back]

@@ -1,4 +1,4 @@
-"""`seawall demo`: real traffic over three real servers, one of which dies and comes back."""
+"""`seawall demo`: real traffic over three real servers, one of which dies and comes back, and a client that floods."""
 
 import json
 import sys
@@ -18,7 +18,10 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the verb `demo` to the command line."""
-    app.command("demo", help="Watch real traffic balanced over three servers while one dies and comes back.")(_demo)
+    app.command(
+        "demo",
+        help="Watch real traffic over three servers while a client floods, and a server dies and comes back.",
+    )(_demo)
 
 
 def _demo(
@@ -55,6 +58,13 @@ def _print_summary(console: "Console", outcome: "Outcome") -> None:
     console.print(
         f"{outcome.requests:,} requests, {outcome.failed} failed; answered by {shares}; "
         f"p50 {outcome.p50_ms} ms, p99 {outcome.p99_ms} ms from the moment each was due.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in outcome.refused.items()) or "none"
+    console.print(
+        f"One client flooded: {outcome.flood_answered:,} of its {outcome.flood:,} requests were answered. "
+        f"Refused by reason: {reasons}.",
         highlight=False,
         soft_wrap=True,
     )

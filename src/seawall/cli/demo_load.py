@@ -6,10 +6,12 @@ request runs from the moment at which it was due, so a stall shows in every requ
 
 import asyncio
 import contextlib
+import itertools
 import math
 import os
 import random
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import httptools
@@ -67,10 +69,20 @@ class OpenLoopLoad:
         port: its port.
         rate: requests per second.
         rng: source of the gaps between requests.
+        clients: addresses that take turns as the one that asks, named in `X-Forwarded-For`; this machine by default.
         recent_seconds: how long an answer counts as recent.
     """
 
-    def __init__(self, host: str, port: int, *, rate: float, rng: random.Random, recent_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        rate: float,
+        rng: random.Random,
+        clients: Sequence[str] = (),
+        recent_seconds: float = 2.0,
+    ) -> None:
         self._address = (host, port)
         self._rate = rate
         self._rng = rng
@@ -79,7 +91,9 @@ class OpenLoopLoad:
         self._idle: list[_Connection] = []
         self._dialling: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
-        self.head = f"GET /demo HTTP/1.1\r\nhost: {host}:{port}\r\naccept: */*\r\n\r\n".encode()
+        head = f"GET /demo HTTP/1.1\r\nhost: {host}:{port}\r\naccept: */*\r\n"
+        asking = [f"x-forwarded-for: {client}\r\n" for client in clients] or [""]
+        self.heads = itertools.cycle([f"{head}{field}\r\n".encode() for field in asking])
         self.sent = 0
         self.failed = 0
         self.in_flight = 0
@@ -179,7 +193,7 @@ class _Connection(asyncio.Protocol):
         self._due = due
         self._server = ""
         self.used_at = self._loop.time()
-        self._transport.write(self._load.head)
+        self._transport.write(next(self._load.heads))
 
     def close(self) -> None:
         self._transport.close()

@@ -1,4 +1,4 @@
-"""The course of the demo: traffic, what happens to a server meanwhile, and what came of it."""
+"""The course of the demo: traffic, a client that floods, a server that dies meanwhile, and what came of it."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seawall.cli.demo_load import OpenLoopLoad
-from seawall.cli.demo_stage import DemoServer, Gateway, start_gateway, start_servers
+from seawall.cli.demo_stage import CLIENTS, FLOODER, DemoServer, Gateway, start_gateway, start_servers
 from seawall.cli.demo_view import Display, Event, Row, Scene
 
 __all__ = ["Outcome", "Play", "play"]
 
+_FLOOD_AT, _FLOOD_OVER_AT = 0.1, 0.28
+_LEAST_FLOOD = 100.0
+"""Requests per second that pass every client's limit, however low the rate of the others."""
 _KILLED_AT = 0.35
 """Share of the run after which a server is killed: 7 s of 20 s."""
 _BACK_AT = 0.7
 _FRAME_SECONDS = 0.25
+_REPORT_SECONDS = 0.5
+"""Time in which the last counts of the workers reach the admin API."""
 
 
 class Play(NamedTuple):
@@ -32,10 +37,16 @@ class Play(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of it; `problems` says what did not go as it must, and is empty when all did."""
+    """What came of it; `problems` says what did not go as it must, and is empty when all did.
+
+    The flood is told apart from the others' requests: how many, how many were answered, and why the rest were not.
+    """
 
     requests: int
     failed: int
+    flood: int
+    flood_answered: int
+    refused: dict[str, int]
     shares: dict[str, float]
     p50_ms: float
     p99_ms: float
@@ -54,7 +65,9 @@ async def play(how: Play, display: Display) -> Outcome:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seawall-demo-")))
         servers = await stack.enter_async_context(start_servers())
         gateway = await stack.enter_async_context(
-            start_gateway(servers, folder=folder, strategy=how.strategy, workers=how.workers, duration=how.duration)
+            start_gateway(
+                servers, folder=folder, strategy=how.strategy, workers=how.workers, duration=how.duration, rate=how.rate
+            )
         )
         return await _Run(how, servers, gateway, display, stop).run()
     raise AssertionError("an exit stack without suppressing contexts never swallows")
@@ -84,7 +97,11 @@ class _Run:
         self._noticed = False
         self._answered_before = 0
         self._answered_away = 0
-        self._load = OpenLoopLoad(host, int(port), rate=how.rate, rng=random.Random(7))  # noqa: S311 - gaps, no secret
+        rng = random.Random(7)  # noqa: S311 - gaps, no secret
+        self._load = OpenLoopLoad(host, int(port), rate=how.rate, rng=rng, clients=CLIENTS)
+        self._flood_rate = max(how.rate, _LEAST_FLOOD)
+        self._flood = OpenLoopLoad(host, int(port), rate=self._flood_rate, rng=rng, clients=[FLOODER])
+        self._refused: dict[str, int] = {}
 
     async def run(self) -> Outcome:
         """Send traffic, let things happen, show them; return what came of it."""
@@ -100,10 +117,25 @@ class _Run:
                 task.cancel()
             await asyncio.gather(traffic, happenings, return_exceptions=True)
         await self._load.drain(seconds=5.0)
+        await asyncio.sleep(_REPORT_SECONDS)
+        with contextlib.suppress(OSError):  # what is missing then shows in the problems
+            self._refused = (await self._gateway.get("/api/system/rate-limit"))["refused"]
         return self._outcome()
 
     async def _happen(self) -> None:
         victim = self._servers[0]
+        await self._sleep_until(self._how.duration * _FLOOD_AT)
+        self._tell(f"one client, {FLOODER}, floods: {self._flood_rate:g} requests/s, beside {len(CLIENTS)} others")
+        flooding = self._loop.create_task(self._flood.run())
+        try:
+            await self._sleep_until(self._how.duration * _FLOOD_OVER_AT)
+        finally:
+            flooding.cancel()
+            await asyncio.gather(flooding, return_exceptions=True)
+        await self._flood.drain(seconds=2.0)
+        self._tell(
+            f"{FLOODER} gives up: {self._flood.failures['status 429']} of its {self._flood.sent} requests got 429"
+        )
         await self._sleep_until(self._how.duration * _KILLED_AT)
         self._answered_before = self._load.by_server[victim.name]
         await victim.kill()
@@ -176,12 +208,16 @@ class _Run:
         )
 
     def _outcome(self) -> Outcome:
-        load = self._load
+        load, flood = self._load, self._flood
         victim = self._servers[0].name
         answered = sum(load.by_server.values())
         problems = [f"{count} requests failed: {cause}" for cause, count in load.failures.items()]
         if not answered:
             problems.append("no request was answered")
+        if not flood.failures["status 429"]:
+            problems.append(f"none of the {flood.sent} requests of the flood was refused")
+        if not sum(self._refused.values()):
+            problems.append("the gateway tells of no refusal")
         if not self._answered_before:
             problems.append(f"{victim} had no traffic before it was killed")
         if not self._noticed:
@@ -191,6 +227,9 @@ class _Run:
         return Outcome(
             load.sent,
             load.failed,
+            flood.sent,
+            sum(flood.by_server.values()),
+            {reason: count for reason, count in self._refused.items() if count},
             {server.name: round(load.by_server[server.name] / max(answered, 1), 4) for server in self._servers},
             round(load.latencies.quantile(0.5) * 1e3, 2),
             round(load.latencies.quantile(0.99) * 1e3, 2),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from seawall.core.errors import SeawallError
 
-__all__ = ["DEMO_SERVERS", "DemoError", "DemoServer", "Gateway", "start_gateway", "start_servers"]
+__all__ = ["CLIENTS", "DEMO_SERVERS", "FLOODER", "DemoError", "DemoServer", "Gateway", "start_gateway", "start_servers"]
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -39,6 +39,11 @@ class Speed(NamedTuple):
 
 DEMO_SERVERS = (Speed("quick", 5), Speed("steady", 10), Speed("slow", 25))
 """The first of them is the one that dies."""
+
+
+CLIENTS = tuple(f"192.0.2.{number}" for number in range(1, 21))
+"""Addresses that share the traffic; they and the next one are for documentation (RFC 5737)."""
+FLOODER = "198.51.100.7"
 
 
 class DemoServer:
@@ -134,7 +139,7 @@ async def start_servers() -> AsyncIterator[list[DemoServer]]:
 
 @contextlib.asynccontextmanager
 async def start_gateway(
-    servers: list[DemoServer], *, folder: Path, strategy: str, workers: int, duration: float
+    servers: list[DemoServer], *, folder: Path, strategy: str, workers: int, duration: float, rate: float
 ) -> AsyncIterator[Gateway]:
     """Run the gateway over the servers until the block ends.
 
@@ -144,9 +149,10 @@ async def start_gateway(
         strategy: name of the balancing strategy.
         workers: worker processes.
         duration: seconds that the demo lasts; checks, ejections and decay are scaled to it.
+        rate: requests per second of all clients together; each may make four times its share.
     """
     configuration = folder / "seawall.toml"
-    configuration.write_text(_configuration(servers, strategy, workers, duration))
+    configuration.write_text(_configuration(servers, strategy, workers, duration, rate))
     log = folder / "gateway.log"
     token = secrets.token_urlsafe(24)
     with log.open("wb") as output:
@@ -167,19 +173,29 @@ async def start_gateway(
         await _stop(process)
 
 
-def _configuration(servers: list[DemoServer], strategy: str, workers: int, duration: float) -> str:
+def _configuration(servers: list[DemoServer], strategy: str, workers: int, duration: float, rate: float) -> str:
     check_interval_ms = max(100, min(500, round(duration * 25)))
     instances = ",\n".join(f'  {{ id = "{server.name}", url = "{server.url}" }}' for server in servers)
     return f"""
 [gateway]
 listen = "127.0.0.1:0"
 workers = {workers}
+trusted_proxies = ["127.0.0.1"]
 
 [admin]
 listen = "127.0.0.1:0"
 
 [state]
 url = "memory://"
+
+[ratelimit]
+adaptive = false
+roles = {{ anonymous = 1.0 }}
+
+[[ratelimit.rules]]
+id = "clients"
+key = ["client"]
+windows = [{{ limit = {max(20, round(rate * 4 / len(CLIENTS)))}, window_ms = 1000 }}]
 
 [balancing]
 strategy = "{strategy}"
