@@ -88,7 +88,8 @@ def read_environment(
     for name in sorted(environ):
         try:
             if path := fixed.get(name) or _generic_path(root, name, known):
-                given.append(_Given(name, path, _parse(path, _type_at(root, path), environ[name])))
+                value = _parse(path, _type_at(root, path), environ[name], commas=name in fixed)
+                given.append(_Given(name, path, value))
             elif name in PROMISED_VARIABLES:
                 warnings.append(f"environment {name}: this version does not use it yet; it changes nothing")
         except _UnusableError as error:
@@ -154,8 +155,11 @@ def _type_at(root: type[Section], path: Path) -> Any:  # noqa: ANN401 - an annot
     return kind
 
 
-def _parse(path: Path, kind: Any, text: str) -> Any:  # noqa: ANN401 - types in, values out
-    """Return the value that a text stands for; one that does not fit stays text, so that validation names it."""
+def _parse(path: Path, kind: Any, text: str, *, commas: bool = False) -> Any:  # noqa: ANN401 - types in, values out
+    """Return the value that a text stands for; one that does not fit stays text, so that validation names it.
+
+    Lists are JSON; with `commas` one without brackets is parted at its commas.
+    """
     if kind is str or kind is SecretStr or typing.get_origin(kind) is typing.Literal:
         return text
     if kind is bool:
@@ -167,6 +171,13 @@ def _parse(path: Path, kind: Any, text: str) -> Any:  # noqa: ANN401 - types in,
             return float(text)
         except ValueError:
             return text
+    return _parse_many(path, kind, text, commas=commas)
+
+
+def _parse_many(path: Path, kind: Any, text: str, *, commas: bool) -> Any:  # noqa: ANN401 - as above
+    """Return the list or table that a text stands for."""
+    if commas and typing.get_origin(kind) is tuple and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -188,7 +188,7 @@ def test_names_of_later_versions_are_answered_by_one_warning_each(load_text) -> 
     used = fixed_variables(Settings)
     environ = {name: "1" for name in PROMISED_VARIABLES if name not in used}
     loaded = load_text("[balancing.pools.web]", environ)
-    assert len(environ) == 12
+    assert len(environ) == 8
     assert loaded.warnings == tuple(
         f"environment {name}: this version does not use it yet; it changes nothing" for name in sorted(environ)
     )
@@ -212,3 +212,17 @@ def test_what_kubernetes_sets_for_a_service_called_seawall_is_left_alone(load_te
 
 def test_other_variables_are_none_of_our_business(load_text) -> None:
     assert load_text("[balancing.pools.web]", {"PATH": "/bin", "seawall_x": "1", "MY_SEAWALL_X": "1"}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("192.0.2.7", ["192.0.2.7"]),
+        (" 192.0.2.7, 2001:db8::/32 ,", ["192.0.2.7", "2001:db8::/32"]),
+        ('["192.0.2.7"]', ["192.0.2.7"]),
+        ("", []),
+    ],
+)
+def test_a_list_under_a_fixed_name_may_be_parted_by_commas(load_text, text, networks) -> None:
+    loaded = load_text(environ={"THREAT_IP_WHITELIST": text})
+    assert list(loaded.settings.threats.allow) == networks

@@ -3,9 +3,20 @@
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from seawall.config.section import Finding, Integer, Number, Section, Switch, refusal, setting
+from seawall.config.address import check_network
+from seawall.config.section import Finding, Integer, Number, Section, Share, Switch, refusal, setting
+from seawall.systems.threats.settings_conduct import (
+    AlertSettings,
+    BanSettings,
+    ChallengeSettings,
+    CsrfSettings,
+    EventSettings,
+    FloodSettings,
+    LoginSettings,
+    RouteModeSettings,
+)
 
 __all__ = ["CapSettings", "ExclusionSettings", "RuleModeSettings", "ThreatDetectionSettings", "ThresholdSettings"]
 
@@ -13,6 +24,7 @@ Rule = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\*?$")
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Prefix = Annotated[str, StringConstraints(pattern=r"^(/.{0,1023})?$")]
 Points = Annotated[Number, Field(gt=0, le=1000)]
+Network = Annotated[str, AfterValidator(check_network)]
 
 # The values of model.Mode, model.PlaceKind and inspection.policy.OverCap; written out because those stand above.
 ModeSetting = Literal["off", "log", "block"]
@@ -109,3 +121,40 @@ class ThreatDetectionSettings(Section):
         (), "Modes of single rules; the first that names a rule counts.", max_length=1000
     )
     exclusions: tuple[ExclusionSettings, ...] = setting((), "What is not to be found at some places.", max_length=1000)
+    hold_bytes: Integer = setting(
+        65_536,
+        "Bytes of a body that the gateway holds back until they are inspected; 0 to inspect heads only.",
+        unit="bytes",
+        ge=0,
+        le=16 * 1_048_576,
+    )
+    routes: tuple[RouteModeSettings, ...] = setting((), "Modes of paths.", max_length=1000)
+    allow: tuple[Network, ...] = setting(
+        (),
+        "Addresses and networks of which nothing is asked; they win over every list and ban.",
+        env="THREAT_IP_WHITELIST",
+        max_length=100_000,
+    )
+    block: tuple[Network, ...] = setting((), "Addresses and networks that are refused.", max_length=100_000)
+    block_on_critical: Switch = setting(
+        True, "Ban a client at its first critical request.", env="THREAT_BLOCK_ON_CRITICAL"
+    )
+    alert_on_high: Switch = setting(
+        True, "Tell people of events of level high and above, where alerts say how.", env="THREAT_ALERT_ON_HIGH"
+    )
+    anomaly_threshold: Share = setting(
+        0.5,
+        "How odd traffic must be to be reported, 0 to 1: at 0.5 a modified z-score of 3.5, at 0 half, at 1 double.",
+        unit="share",
+        env="THREAT_ANOMALY_THRESHOLD",
+    )
+    probing: Integer = setting(
+        40, "Paths that one client may ask for in vain within a minute.", unit="paths", ge=1, le=100_000
+    )
+    csrf: CsrfSettings = setting(CsrfSettings(), "Requests that a browser was made to send.")
+    logins: LoginSettings = setting(LoginSettings(), "Where people log in, and how often they may fail.")
+    floods: FloodSettings = setting(FloodSettings(), "Routes that are asked far more than usual.")
+    bans: BanSettings = setting(BanSettings(), "What follows repeated threats.")
+    challenge: ChallengeSettings = setting(ChallengeSettings(), "The puzzle that browsers solve.")
+    events: EventSettings = setting(EventSettings(), "Where events are kept.")
+    alerts: AlertSettings = setting(AlertSettings(), "Who is told of grave events.")
