@@ -20,6 +20,9 @@ MAX_NESTED = 6
 MAX_NESTED_ATTRIBUTES = 3
 """Attributes read of each tag after those."""
 
+NESTED_REACH = 1024
+"""Characters after the name of such a tag that are read; they are read again for each tag within them."""
+
 _GAP = r"[\s\x00-\x20]*+"
 # A name directly after "<", as in the standard; with a gap before it only for elements that are never prose, because
 # filters are often tried with "< script >".
@@ -60,7 +63,7 @@ class Tag(NamedTuple):
     closed: bool
 
 
-def _read(text: str, opening: re.Match[str], most: int) -> Tag:
+def _read(text: str, opening: re.Match[str], most: int, limit: int) -> Tag:
     slash, name, slash2, name2, mark = opening.groups()
     attributes: list[Attribute] = []
     position = opening.end()
@@ -71,7 +74,7 @@ def _read(text: str, opening: re.Match[str], most: int) -> Tag:
         position = end + 1 if closed else min(len(text), position + MAX_VALUE)
         return Tag(mark, (), opening.start(), position, closing=False, closed=closed)
     for _ in range(most):
-        match = _ATTRIBUTE.match(text, position)
+        match = _ATTRIBUTE.match(text, position, limit)
         if match is None:
             break
         position = match.end()
@@ -110,9 +113,10 @@ def tags(text: str) -> Iterator[Tag]:
     for opening in _OPEN.finditer(text):
         if opening.start() < read_to:
             nested += 1
-            yield _read(text, opening, MAX_ATTRIBUTES if nested <= MAX_NESTED else MAX_NESTED_ATTRIBUTES)
+            most = MAX_ATTRIBUTES if nested <= MAX_NESTED else MAX_NESTED_ATTRIBUTES
+            yield _read(text, opening, most, opening.end() + NESTED_REACH)
         else:
-            tag = _read(text, opening, MAX_ATTRIBUTES)
+            tag = _read(text, opening, MAX_ATTRIBUTES, len(text))
             read_to = tag.end
             nested = 0
             yield tag
