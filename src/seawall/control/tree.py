@@ -15,6 +15,7 @@ from seawall.config.state import StateSettings
 from seawall.systems.balancing.settings import BalancingSettings
 from seawall.systems.identity.settings import IdentitySettings
 from seawall.systems.ratelimit.settings import RateLimitSettings
+from seawall.systems.threats.settings import ThreatDetectionSettings
 
 __all__ = ["Settings"]
 
@@ -34,6 +35,9 @@ class Settings(Section):
     identity: IdentitySettings = setting(IdentitySettings(), "Who calls: API keys, signed tokens, trusted proxies.")
     ratelimit: RateLimitSettings = setting(
         RateLimitSettings(), "How many requests pass, of whom; for the gateway, and for AdaptiveRateLimiter."
+    )
+    threats: ThreatDetectionSettings = setting(
+        ThreatDetectionSettings(), "Threat detection of `seawall inspect`; the gateway does not apply it yet."
     )
 
     @model_validator(mode="after")
@@ -67,6 +71,8 @@ class Settings(Section):
         if self.identity.trusted_headers.enabled and not self.gateway.trusted_proxies:
             text = "gateway.trusted_proxies is empty, so nobody's word counts; list the proxies that write these fields"
             yield Finding(("identity", "trusted_headers"), text)
+        if self.threats != ThreatDetectionSettings():
+            yield Finding(("threats",), "the gateway does not look at requests yet; `seawall inspect` does")
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:
