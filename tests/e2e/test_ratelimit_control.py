@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -174,6 +175,21 @@ def test_gateways_on_one_redis_share_the_rules_and_go_on_without_it(serve):
             assert ask(gateway, {"action": "block", "subject": "client:127.0.0.1"})[0] == 503
             assert get(gateway, "/other")[0] == 200
             assert [rule["id"] for rule in ask(gateway)[1]["rules"]] == ["login", "base"]
+        # A control process that starts meanwhile knows them from the last snapshot.
+        control = one.children()["control"]
+        os.kill(control, signal.SIGKILL)
+        one.replacement_of("control", control)
+        assert [rule["id"] for rule in ask(one)[1]["rules"]] == ["login", "base"]
+        assert ask(one)[1]["rules"][0]["source"] == "run-time"
+        assert get(one, "/other")[0] == 200
+        redis.start()
+        eventually(lambda: "ratelimit.state" not in str(health(one)), "the store is back")
+        # It came back empty: what operators had set is gone with it, on every gateway alike.
+        for gateway in (one, two):
+            eventually(
+                lambda gateway=gateway: [rule["id"] for rule in ask(gateway)[1]["rules"]] == ["base"],
+                "the store's word counts",
+            )
 
 
 def health(gateway):
