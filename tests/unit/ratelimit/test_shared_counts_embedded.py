@@ -173,6 +173,17 @@ def test_a_limit_of_nought_refuses_without_forgetting_what_is_owed(counts: Embed
     assert not answered(counts, (ask("k"),))[0][0].allowed
 
 
+def test_a_cost_that_exceeds_the_limit_by_less_than_the_slack_waits_for_the_last_bucket(
+    counts: EmbeddedCounts, now: Now
+) -> None:
+    window = WindowAsk(Algorithm.SLIDING_WINDOW, 0.99999, 10.0, 0.0, 1.0)
+    assert answered(counts, (ask("k", window),))[0][0].allowed
+    now.seconds += 12.5
+    ((answer,),) = answered(counts, (ask("k", window),))
+    assert not answer.allowed
+    assert answer.windows[0].retry_after == pytest.approx(7.5)
+
+
 def test_the_table_stays_within_its_bound_and_keeps_who_keeps_coming(now: Now) -> None:
     counts = EmbeddedCounts(now, max_keys=1000)
     noisy = (ask("noisy", gcra(limit=1.0, window=60.0, burst=1.0)),)

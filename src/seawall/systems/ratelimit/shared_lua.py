@@ -98,13 +98,13 @@ local function sliding(w, state, cost, limit)
   end
   local reset = spans(current, 0, 1) * w.window - elapsed
   local wait
-  local room = limit - cost
+  local room = max(limit - cost, 0)
   if cost > limit + SLACK then
     wait = huge
   elseif current <= room then
     wait = (1 - (room - current) / previous) * w.window - elapsed
   else
-    wait = w.window - elapsed + (1 - max(room, 0) / current) * w.window
+    wait = w.window - elapsed + (1 - room / current) * w.window
   end
   return false, {start, current, previous}, max(left, 0), reset, wait
 end

@@ -82,8 +82,7 @@ def _wait(state: SlidingState, elapsed: float, limit: float, window: float, cost
     _, current, previous = state
     if cost > limit + SLACK:
         return math.inf
-    room = limit - cost
+    room = max(limit - cost, 0.0)  # a cost may exceed the limit by the slack
     if current <= room:
         return (1.0 - (room - current) / previous) * window - elapsed
-    # `room` may be a little below 0 by the slack, never above `current` here.
-    return window - elapsed + (1.0 - max(room, 0.0) / current) * window
+    return window - elapsed + (1.0 - room / current) * window
