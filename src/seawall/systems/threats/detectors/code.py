@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.code_words import (
     EVALUATORS,
+    GADGET_MARKS,
     GADGETS,
     MODULES,
     PROBES,
@@ -36,12 +37,12 @@ _TOKEN: Final = re.compile(
     r"|(\d[\w.]*+)"  # 7 number
     r"|(<\?(?:php\b|=)?|<%(?:=|@)?)"  # 8 opening of code in a page
     r"|(['\"][\s\S]*+)"  # 9 string that the end cuts off
-    r"|(\S))",  # 10 punctuation
+    r"|(\S)|\Z)",  # 10 punctuation
     re.IGNORECASE,
 )
 _KINDS: Final = ("", "w", "c", "v", "C", "s", "`", "n", "<", "t", "")
 _JOINTS: Final = re.compile(r"->|::|\\|@|\?\.|\(\)\.")
-_DYNAMIC: Final = re.compile(r"\((?:[sv~!^.+]|[(]|\)(?!\())*\)\((?!\))|s\((?:s|v|\))|\)\)\(")
+_DYNAMIC: Final = re.compile(r"\((?:[sv~!^.+]|[(]|\)(?!\()){0,40}\)\((?!\))|s\((?:s|v|\))|\)\)\(")
 _CHR: Final = re.compile(r"\bchr\s?\(\s?\d{1,3}\s?\)\s?\.\s?chr\s?\(", re.IGNORECASE)
 _BREAK: Final = frozenset(";{}.'\")&|")
 
@@ -67,7 +68,8 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
 def _signals(text: str) -> Iterator[Signal]:
     yield from serialized(text)
     words = plain_words(text, limit=8)
-    gadget = GADGETS.search(text)
+    lower = text.lower()
+    gadget = GADGETS.search(text) if any(mark in lower for mark in GADGET_MARKS) else None
     if gadget is not None:
         yield Signal("code-gadget", _CRITICAL, 0.94 if words <= 3 else 0.6, gadget.start(), gadget.end())
     read = _read(text)

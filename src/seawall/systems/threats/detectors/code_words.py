@@ -3,7 +3,17 @@
 import re
 from typing import Final
 
-__all__ = ["EVALUATORS", "GADGETS", "MODULES", "PROBES", "READERS", "RUNNERS", "SINK_CHAINS", "SUPERGLOBALS"]
+__all__ = [
+    "EVALUATORS",
+    "GADGETS",
+    "GADGET_MARKS",
+    "MODULES",
+    "PROBES",
+    "READERS",
+    "RUNNERS",
+    "SINK_CHAINS",
+    "SUPERGLOBALS",
+]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -79,3 +89,22 @@ GADGETS: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of what serialised objects, expressions and binders are abused through."""
+
+GADGET_MARKS: Final = (
+    *(
+        "classloader",
+        "nd_func",
+        "!!",
+        "!ruby/",
+        "type",
+        "memberaccess",
+        "xwork",
+        "ognl",
+        "java",
+        "com.sun",
+        "org.apache",
+    ),
+    *("dynamic-proxy", "objectdata", "typeconfuse", "bootstrap", "badattribute", "scriptengine", "groovy", "jndi"),
+    "springframework",
+)
+"""One of these is in all that `GADGETS` finds, in lower case."""

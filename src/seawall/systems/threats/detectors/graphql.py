@@ -23,7 +23,7 @@ _TOKEN: Final = re.compile(
     r"|(\"\"\"[\s\S]*?(?:\"\"\"|\Z)|\"(?:[^\"\\\n]++|\\.)*+\"?)"  # 2 string
     r"|(\#[^\n]*+)"  # 3 comment
     r"|(\.\.\.)"  # 4 spread
-    r"|(\S))",  # 5 punctuation
+    r"|(\S)|\Z)",  # 5 punctuation
     re.IGNORECASE,
 )
 _TOKENS_CAP: Final = 20_000

@@ -23,7 +23,7 @@ _TOKEN: Final = re.compile(
     r"|([&|!]\s*+(?=[()]|\Z|[a-z]{1,40}=))"  # 3 operator of a filter
     r"|(\x00|%00|\\00)"  # 4 the end of the text in C
     r"|(\*)"  # 5 wildcard
-    r"|([^()&|!*\x00%\\\s]++|.))",  # 6 value
+    r"|([^()&|!*\x00%\\\s]++|.)|\Z)",  # 6 value
     re.IGNORECASE | re.DOTALL,
 )
 _KINDS: Final = ("", "a", "", "o", "0", "*", "v")

@@ -52,7 +52,7 @@ _SECRETS: Final = re.compile(
 )
 
 _NAME: Final = re.compile(
-    r"([\w.-]{0,64})(?:\[[\w.-]{0,64}\])*(?:\[\$(\w{2,16})\]|[.]\$(\w{2,16}))(?:\[[$\w.]{0,64}\])*=?\s*(?=(.?))"
+    r"([\w.-]{0,64})(?:\[[\w.-]{0,64}\]){0,8}(?:\[\$(\w{2,16})\]|[.]\$(\w{2,16}))(?:\[[$\w.]{0,64}\]){0,8}=?"
 )
 _KEY: Final = re.compile(r"\$(\w{2,16})$")
 _TOKEN: Final = re.compile(
@@ -65,7 +65,7 @@ _TOKEN: Final = re.compile(
     r"|([{}\[\](),:;!])"  # 8 punctuation
     r"|(['\"][\s\S]*+)"  # 9 string that the end cuts off
     r"|(//[\s\S]*+|<!--[\s\S]*+|\x00[\s\S]*+)"  # 10 comment to the end
-    r"|(\S))"  # 11 anything else
+    r"|(\S)|\Z)"  # 11 anything else
 )
 _KINDS: Final = ("", "k", "k", "s", "r", "&", "=", "w", "", "t", "d", "?")
 _NUMBER: Final = re.compile(r"\d++(?:\.\d*+)?$|true$|false$|null$")

@@ -19,37 +19,49 @@ _PHP_OBJECT: Final = re.compile(
 _PHP_CUT: Final = re.compile(r"(?:^|[;{|\s])[OC]:[+]?\d{1,5}:\\?\"[A-Za-z_\\]")
 _JAVA: Final = re.compile(r"(?<![A-Za-z0-9+/=])rO0AB[A-Za-z0-9+/]{3}|\baced0005(?:7[0-9a-f]|$)|\xac\xed\x00\x05")
 _DOTNET: Final = re.compile(r"(?<![A-Za-z0-9+/=])AAEAAAD/{5}")
-_PICKLE_TEXT: Final = re.compile(r"(?:^|[\s(])c[a-z_][\w.]{1,60}\n[a-z_]\w{0,40}\n[p(q0-9S]", re.IGNORECASE)
+_PICKLE_TEXT: Final = re.compile(r"(?:\A|[\n(])c[a-z_][\w.]{1,60}\n[a-z_]\w{0,40}\n[p(q0-9S]", re.IGNORECASE)
 _PICKLE_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])g(?:AS|AN|AJ|AR|AU)[A-Za-z0-9+/_-]{16,4000}={0,2}")
 _PICKLE_CALLS: Final = re.compile(rb"system|popen|subprocess|builtin|eval|exec|posix|reduce|os\n|nt\n|commands")
 _RUBY: Final = re.compile(r"\x04\x08[ouIe\[{]|(?<![A-Za-z0-9+/=])BAh[vbo][A-Za-z0-9+/]{16}")
 
 
+_PHP_QUOTES: Final = (':"', ":'", ':\\"', ":&quot;")
+_PICKLES: Final = ("gAS", "gAN", "gAJ", "gAR", "gAU")
+
+
 def serialized(text: str) -> Iterator[Signal]:
-    """Find objects of any of the languages. Linear in the text."""
-    for match in _PHP_OBJECT.finditer(text):
+    """Find objects of any of the languages. Linear in the text; what each needs is looked for first: that is fast."""
+    if any(quote in text for quote in _PHP_QUOTES):
+        yield from _php(text)
+    if "rO0AB" in text or "aced0005" in text or "\xac\xed" in text:
+        yield from _first(_JAVA, text, "code-java-object", 0.95)
+    if "AAEAAAD" in text:
+        yield from _first(_DOTNET, text, "code-dotnet-object", 0.95)
+    if "\n" in text:
+        yield from _first(_PICKLE_TEXT, text, "code-pickle", 0.93)
+    if any(mark in text for mark in _PICKLES):
+        match = _PICKLE_BASE64.search(text)
+        if match is not None and _is_pickle(match[0]):
+            yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
+    if "\x04\x08" in text or "BAh" in text:
+        yield from _first(_RUBY, text, "code-ruby-object", 0.7)
+
+
+def _first(pattern: re.Pattern[str], text: str, rule: str, confidence: float) -> Iterator[Signal]:
+    match = pattern.search(text)
+    if match is not None:
+        yield Signal(rule, _CRITICAL, confidence, match.start(), match.end())
+
+
+def _php(text: str) -> Iterator[Signal]:
+    match = _PHP_OBJECT.search(text)
+    if match is not None:
         exact = int(match[2]) == len(match[4].replace("\\\\", "\\"))
         yield Signal("code-php-object", _CRITICAL, 0.96 if exact or match[5] else 0.85, match.start(), match.end())
-        break
-    else:
-        cut = _PHP_CUT.search(text)
-        if cut is not None:
-            yield Signal("code-php-object", _HIGH, 0.8, cut.start(), cut.end())
-    match = _JAVA.search(text)
-    if match is not None:
-        yield Signal("code-java-object", _CRITICAL, 0.95, match.start(), match.end())
-    match = _DOTNET.search(text)
-    if match is not None:
-        yield Signal("code-dotnet-object", _CRITICAL, 0.95, match.start(), match.end())
-    match = _PICKLE_TEXT.search(text)
-    if match is not None:
-        yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
-    match = _PICKLE_BASE64.search(text)
-    if match is not None and _is_pickle(match[0]):
-        yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
-    match = _RUBY.search(text)
-    if match is not None:
-        yield Signal("code-ruby-object", _HIGH, 0.7, match.start(), match.end())
+        return
+    cut = _PHP_CUT.search(text)
+    if cut is not None:
+        yield Signal("code-php-object", _HIGH, 0.8, cut.start(), cut.end())
 
 
 def _is_pickle(text: str) -> bool:

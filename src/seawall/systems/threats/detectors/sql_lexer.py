@@ -63,6 +63,7 @@ _TOKEN: Final = re.compile(
     r"|(`[^`]*+`|\[\w[\w ]*+\])"  # 10 quoted name
     r"|\x00([\s\S]*+)"  # 11 a null byte ends the statement in some drivers
     r"|(\w++|\S)"  # 12 anything else
+    r"|\Z"  # so that white space at the end is read once
     r")"
 )
 _FIXED: Final = ("", "", "", "n", "s", "t", "", "d", "", "v", "i", "d", "?")

@@ -12,17 +12,10 @@ from seawall.systems.threats.model import PlaceKind, ThreatClass
 
 __all__ = ["DETECTOR", "scan"]
 
-# Servers that convert to a narrower character set turn these into apostrophes.
-_QUOTES: Final = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x2032: "'", 0xB4: "'", 0xFF07: "'", 0xFF02: '"'}
-_DOUBLED: Final = re.compile(r'""[\s)]*+(?:or|and|union|having|order|--|;|=|\|\|)')
-_SIGNALS_CAP: Final = 8
-_SURE: Final = 0.9
-_CERTAIN: Final = 0.95
-"""Nothing more is looked for then."""
 # A plus sign that was a space in a URL, next to a keyword.
 _PLUS: Final = re.compile(
-    r"\+*(?:/\*!?\d{0,6})?\b(?:or|and|union|all|select|from|where|order|group|having|by|like|not|waitfor|delay|exec|update|set"
-    r"|insert|into|values|delete|drop|table|limit|sleep|as|in|is|between|rlike|regexp|case|when|then|else|end)\b(?:\*/)?\+*"
+    r"\+{0,8}(?:/\*!?\d{0,6})?\b(?:or|and|union|all|select|from|where|order|group|having|by|like|not|waitfor|delay|exec|update|set"
+    r"|insert|into|values|delete|drop|table|limit|sleep|as|in|is|between|rlike|regexp|case|when|then|else|end)\b(?:\*/)?\+{0,8}"
     r"|\+(?=--|#|/\*)|--\+"
 )
 # Servers that convert to a narrower character set turn these into apostrophes.
@@ -32,9 +25,6 @@ _SIGNALS_CAP: Final = 8
 _SURE: Final = 0.9
 _CERTAIN: Final = 0.95
 """Nothing more is looked for then."""
-_PLUS: Final = re.compile(
-    r"\+(?:or|and|union|all|select|from|where|order|group|having|by|like|waitfor|exec|/\*)(?:\+|$|\()|['\"]\+--|--\+"
-)
 
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
@@ -128,7 +118,7 @@ DETECTOR: Final = Detector(
             r"^\s{0,20}(?:insert|update|delete|drop|create|alter|exec|execute|declare|shutdown|truncate|set|if|load|print|bulk"
             r"|backup|grant|revoke|attach)\b"
         ),
-        r"\bwaitfor\b|\b(?:xp|sp)_|\binto\s{1,20}(?:outfile|dumpfile)|@@[a-z]",
+        r"\bwaitfor\b|\b(?:xp|sp)_|\b(?:outfile|dumpfile)\b|@@[a-z]",
         r"\b(?:order|group)[\s+]{1,20}by[\s+]{1,20}[0-9(]",
         (
             r"\b(?:pg_sleep|sleep|exec|execute|benchmark|extractvalue|updatexml|load_file|randomblob|generate_series|name_const|make_set"

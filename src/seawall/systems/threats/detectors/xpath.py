@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(
     r"|(@?[\w.:-]++|\.\.?|@\*)"  # 9 name or number
     r"|([\[\]()|*,+])"  # 10 punctuation
     r"|(['\"][\s\S]*+)"  # 11 string that the end cuts off
-    r"|(\(:[\s\S]*?:\)|\S))",  # 12 anything else
+    r"|(\S)|\Z)",  # 12 anything else
     re.IGNORECASE,
 )
 _KINDS: Final = ("", "x", "N", "f", "D", "/", "&", "s", "=", "w", "", "t", "?")
