@@ -3,6 +3,7 @@
 import math
 import tracemalloc
 
+import msgspec
 import pytest
 
 from seawall.systems.ratelimit.condition import Condition
@@ -27,6 +28,7 @@ from seawall.systems.ratelimit.model import (
     StoreFailure,
     WindowSnapshot,
 )
+from seawall.systems.ratelimit.rules import BYTES_PER_REFUSAL
 from seawall.systems.ratelimit.shared import States, give_back, take
 from seawall.systems.ratelimit.verdict import CostError
 
@@ -544,6 +546,19 @@ def test_leases_survive_a_change_that_leaves_them_their_meaning() -> None:
 # -- resets and penalties ----------------------------------------------------------------------------------------------
 
 
+def test_a_snapshot_that_came_from_another_process_keeps_what_is_compiled() -> None:
+    site = Site(rule(), load={"": 1.0})
+    tokens = site.lease()
+    compiled = site.engine._rules
+    changed = msgspec.structs.replace(site.engine.snapshot, version=9, load={"": 0.5})
+    site.engine.apply(msgspec.msgpack.decode(msgspec.msgpack.encode(changed), type=RateLimitSnapshot))
+    assert site.engine._rules is compiled
+    assert site.held() == tokens
+    asked = site.begin(LimitContext(user="alice", cost=50.0))
+    assert isinstance(asked, Ask)
+    assert asked.asks[0].windows[0].limit == 50.0
+
+
 def test_a_reset_forgets_leases_and_refusals() -> None:
     site = Site(rule("r", window(100), window(3, 600, name="m")))
     while site.ask().allowed:
@@ -687,3 +702,23 @@ def test_a_watched_key_stays_under_the_stated_bound() -> None:
     assert len(one.leases) == 6000
     assert one.leases.held() == 6000 * 4.0
     assert (after - before) / 6000 <= BYTES_PER_KEY
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_a_remembered_refusal_stays_under_the_stated_bound(windows: int) -> None:
+    engine = RateLimitEngine(lambda: WALL)
+    both = [window(1, 60.0**number, name=f"w{number}") for number in range(1, windows + 1)]
+    engine.apply(RateLimitSnapshot(version=0, rules=(strict("r", *both, key=("client",)),)))
+    (one,) = engine._rules
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(30_000):
+        begun = engine.begin(LimitContext(client=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), 1000.0)
+        assert isinstance(begun, Ask)
+        told = tuple(WindowAnswer(False, 0.25 * number, 0.5 * number, 1.0 + number) for _ in range(windows))
+        assert not engine.settle(begun, (CountAnswer(allowed=False, windows=told, lease=0.0, at=7.0),), 1000.0).allowed
+        begun = told = None
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(one.refused) == 16_384
+    assert (after - before) / 16_384 <= BYTES_PER_REFUSAL + (windows - 1) * 170

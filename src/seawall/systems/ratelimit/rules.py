@@ -16,6 +16,7 @@ from seawall.systems.ratelimit.verdict import Verdict
 from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, Quota, SlidingQuota
 
 __all__ = [
+    "BYTES_PER_REFUSAL",
     "CompiledRule",
     "Limits",
     "Matcher",
@@ -37,6 +38,11 @@ that processes share."""
 _MAX_CACHED = 4096
 _MAX_LEASED = 8192
 """Keys per rule that are watched for leases, at most."""
+_MAX_REFUSED = 16_384
+"""Refusals per rule that are remembered, at most, at `BYTES_PER_REFUSAL` each; what is forgotten is asked again."""
+BYTES_PER_REFUSAL = 700
+"""Bound on the bytes of a remembered refusal by one window, its key's text included; measured in tests/unit/ratelimit.
+Further windows take 170 each."""
 _LEAST = 1e-9
 """Requests per window below which no factor takes a limit; one request passes once in a very long time."""
 
@@ -165,7 +171,7 @@ class CompiledRule:
         else:
             idle = max((_idle(window) for window in snapshot.windows), default=1.0)
             self.table = keyed_states(max_keys, idle, self._limiting)
-            self.refused = keyed_states(max_keys, idle, _holds)
+            self.refused = keyed_states(min(max_keys, _MAX_REFUSED), idle, _holds)
         if before is not None and self.table is before.table and self.leasing and before.leasing:
             self.leases: LeaseTable = before.leases
         else:
