@@ -86,9 +86,19 @@ async def test_keys_are_listed_oldest_first_and_read_one_by_one(handles):
         await revoke_key(other, record.id)
 
 
-async def test_what_cannot_be_read_is_left_out_and_can_be_removed(handles):
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"rubbish",
+        b'{"id":"0123456789ab","name":"a","digest":"zz","created_at":0,"created_by":""}',
+        b'{"id":"0123456789ab","name":"a","digest":"00","created_at":0,"created_by":""}',
+        b'{"id":"0123456789ab","name":"a","digest":"%b","created_at":1e300,"created_by":""}' % (b"00" * 32),
+        b'{"id":"0123456789ab","name":"a","digest":"%b","created_at":0,"created_by":"","expires_at":-1}' % (b"00" * 32),
+    ],
+)
+async def test_what_cannot_be_read_is_left_out_and_can_be_removed(handles, value):
     one, other = handles
-    await one.put(KEY_PREFIX + "0123456789ab", b"rubbish")
+    await one.put(KEY_PREFIX + "0123456789ab", value)
     assert await list_keys(other) == []
     assert await read_key(other, "0123456789ab") is None
     assert await revoke_key(other, "0123456789ab") is None
@@ -145,7 +155,8 @@ async def test_use_is_shared_in_coarse_steps(handles):
     elsewhere = KeyUsage(other)
     await elsewhere.load()
     assert elsewhere.last("0123456789ab") == NOW + 300
-    await one.put("identity/used/0123456789ac", b"rubbish")
-    assert "0123456789ac" not in await read_usage(other)
+    for rubbish in (b"rubbish", b"-5", b"\xff", b"999999999999", b"9" * 5000):
+        await one.put("identity/used/0123456789ac", rubbish)
+        assert "0123456789ac" not in await read_usage(other)
     await elsewhere.forget("0123456789ab")
     await elsewhere.forget("0123456789ac")

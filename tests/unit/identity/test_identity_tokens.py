@@ -128,11 +128,12 @@ def test_a_key_that_a_token_brings_along_is_not_used(engine):
 def test_an_unknown_key_is_told_to_the_controller_and_not_remembered():
     engine = engine_with()
     token = signed(OTHER_RSA, "RS256")
-    assert verdict_on(engine, token) is RefusalReason.UNKNOWN_SIGNER
-    assert engine.report(full=False).unknown_signers == 1
+    for asked in (1, 2):  # again, since a fetch may have come too early
+        assert verdict_on(engine, token) is RefusalReason.UNKNOWN_SIGNER
+        assert engine.report(full=False).unknown_signers == asked
     engine.apply(IdentitySnapshot(version=2, jwt=msgspec.structs.replace(RULES, jwks=jwks(RSA, OTHER_RSA))))
     assert verdict_on(engine, token) == BOB
-    assert engine.report(full=False).unknown_signers == 1
+    assert engine.report(full=False).unknown_signers == 2
 
 
 def test_a_rotated_key_takes_its_tokens_with_it():

@@ -123,9 +123,9 @@ class IssuerKeys:
         try:
             value = await self._store.get(self._key)
             stored = None if value is None else msgspec.json.decode(value, type=_Stored)
-            if stored is not None and stored.url == self.settings.jwks_url:
-                self._take(stored.jwks.encode(), stored.fetched_at)
-                self._kept, self._kept_at = self.material.jwks, stored.fetched_at
+            if stored is not None:
+                self._take(stored.jwks.encode(), min(max(stored.fetched_at, 0.0), self._clock.wall()))
+                self._kept, self._kept_at = self.material.jwks, self.material.fetched_at
         except (SeawallError, msgspec.MsgspecError) as error:
             _log.info("there are no remembered keys of %s to begin with: %s", self.source, error)
 

@@ -17,6 +17,7 @@ from seawall.systems.identity.model import ApiKeySnapshot
 __all__ = [
     "KEY_NAME_PATTERN",
     "KEY_PREFIX",
+    "LAST_SECOND",
     "MAX_KEYS",
     "KeyBook",
     "KeyLimitError",
@@ -31,6 +32,8 @@ MAX_KEYS = 10_000
 """Keys that one store may hold: every worker holds all of them, some 500 bytes each."""
 KEY_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 KEY_PREFIX = "identity/keys/"
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999 in seconds since the Unix epoch, past which no calendar goes."""
 
 _RESCAN = 10.0
 """Seconds between full scans, in case a change notice was lost without anyone noticing."""
@@ -174,6 +177,8 @@ def _decoded(key: str, value: bytes) -> KeyRecord | str:
         return f"its digest has {len(digest)} bytes, not {DIGEST_BYTES}"
     if key != KEY_PREFIX + record.id:
         return "it names another id"
+    if not all(0 <= at <= LAST_SECOND for at in (record.created_at, record.expires_at or 0.0)):
+        return "its times are not within the years 1970 to 9999"
     return record
 
 

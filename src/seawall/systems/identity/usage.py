@@ -4,6 +4,7 @@ import logging
 
 from seawall.core.errors import StateError
 from seawall.state.store import StateStore
+from seawall.systems.identity.records import LAST_SECOND
 
 __all__ = ["USED_PREFIX", "KeyUsage", "read_usage"]
 
@@ -22,7 +23,7 @@ async def read_usage(store: StateStore) -> dict[str, float]:
     found: dict[str, float] = {}
     async for entry in store.scan(USED_PREFIX):
         text = entry.value.decode("ascii", "replace")
-        if text.isdigit() and len(text) <= 12:
+        if text.isdigit() and len(text) <= 12 and int(text) <= LAST_SECOND:
             found[entry.key.removeprefix(USED_PREFIX)] = float(text)
     return found
 
