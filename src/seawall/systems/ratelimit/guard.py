@@ -70,10 +70,9 @@ class Guard:
 
     def apply(self, snapshot: RateLimitSnapshot, old: RateLimitSnapshot) -> None:
         """Take over what changed."""
-        # By value, since every snapshot that comes from another process is all new.
-        if snapshot.priorities != old.priorities:
+        if snapshot.priorities is not old.priorities:
             self._priorities = tuple((compile_condition(one.match), one.tier) for one in snapshot.priorities)
-        if snapshot.blocks != old.blocks:
+        if snapshot.blocks is not old.blocks:
             self._blocks = snapshot.blocks
             self._subjects = subject_builders(snapshot.blocks)
             self._networks = NetworkMap(
