@@ -16,7 +16,7 @@ from seawall.systems.ratelimit.actions import Action, ActionResult
 from seawall.systems.ratelimit.composition import Composer, records_of, size_of
 from seawall.systems.ratelimit.courier import Courier
 from seawall.systems.ratelimit.factors import ThreatFactors
-from seawall.systems.ratelimit.findings import findings
+from seawall.systems.ratelimit.findings import Growth, findings
 from seawall.systems.ratelimit.fleet import Fleet
 from seawall.systems.ratelimit.history import History
 from seawall.systems.ratelimit.instruments import gateway_samples
@@ -49,7 +49,6 @@ _COALESCE = 0.02
 """Seconds that changes are gathered before a snapshot is published."""
 _ENTRIES_PER_SECOND = 10_000
 """Entries of snapshots that workers are given each second at most: one that is large is told less often."""
-_OF_LATE = 10.0
 _ANNOUNCE = 2.0
 _ANNOUNCED_FOR = 6.0
 """Seconds between two signs of life among gateways that share a store, and how long one holds."""
@@ -98,8 +97,7 @@ class RateLimitController:
         self._stale_rules = False
         self._composer = Composer(self._book, self._penalties, self._clock, self._id, context.workers)
         self._announce_at = 0.0
-        self._away = 0
-        self._away_at = float("-inf")
+        self._growth = Growth()
         self._timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._failure = ""
@@ -268,9 +266,9 @@ class RateLimitController:
             report = self._report()
             allowed = sum(row.allowed for row in report.rules.values())
             self._history.close({"allowed": allowed, **refused_by_reason(report)})
-        away = self._fleet.count("away")
-        if away > self._away:
-            self._away, self._away_at = away, now
+        self._growth.look("away", self._fleet.count("away"), now)
+        self._growth.look("lost", self._courier.lost, now)
+        self._growth.look("let-off", self._penalties.let_off, now)
         self._announce(now)
         self._publish()
 
@@ -327,9 +325,8 @@ class RateLimitController:
 
     def health(self) -> dict[str, str]:
         """Return findings that an operator should see; empty when all is well."""
-        away = self._clock.monotonic() - self._away_at < _OF_LATE
-        left_out = self._merged.left_out
-        return findings(self._book, left_out, self._penalties, self._courier, away=away, failure=self._failure)
+        now = self._clock.monotonic()
+        return findings(self._book, self._merged.left_out, self._growth, now, failure=self._failure)
 
     def status(self, top: int = 10) -> RateLimitStatus:
         """Return rules, factors, and the `top` keys that were refused most."""
