@@ -93,6 +93,7 @@ def limiters() -> None:
     AdaptiveRateLimiter()
     AdaptiveRateLimiter({"base": 10, "rules": [{"id": "a", "windows": [{"limit": 5}]}]})
     AdaptiveRateLimiter(Path("seawall.toml"), clock=FakeClock())
+    AdaptiveRateLimiter(store="redis://127.0.0.1:6379/0", processes=4)
     AdaptiveRateLimiter(9001)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
@@ -110,6 +111,10 @@ async def limiting(limiter: AdaptiveRateLimiter) -> None:
     limiter.observe(LoadSample(at=1.0, in_flight=5.0))
     limiter.override("user:alice", 500, seconds=60)
     assert_type(limiter.status(), LimiterStatus)
+    async with limiter as same:
+        assert_type(same, AdaptiveRateLimiter)
+        assert_type(await same.admit(LimitContext(user="alice")), LimitResult)
+        assert_type(same.store_away, str)
     try:
         with limiter.hold("alice") as held:
             assert_type(held, LimitResult)

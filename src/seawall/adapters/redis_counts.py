@@ -44,8 +44,8 @@ class RedisCounts(BatchedCounts):
     Raises:
         ConfigurationError: the URL names no Redis server.
 
-    For one event loop. A request with one ask costs some 20 us of this process, most of it shared with others of the
-    same turn of the loop, and some 15 us of the server.
+    For one event loop. A request with one ask costs this process some 10 us where many are asked in one turn of the
+    loop, 40 us alone, and the server some 10 us.
     """
 
     def __init__(
