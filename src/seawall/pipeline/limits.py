@@ -1,8 +1,8 @@
 """Rate limits as a stage: the request as the limiter wants it, shared counts asked where it must, the answer."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
+from math import ceil, inf
 from typing import Final
 
 from seawall.core.principal import ANONYMOUS
@@ -14,13 +14,17 @@ from seawall.systems.ratelimit.answers import encoded_fields, refusal_of
 from seawall.systems.ratelimit.asking import Ask
 from seawall.systems.ratelimit.condition import Condition
 from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack
-from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.engine import Place, RateLimitEngine
 from seawall.systems.ratelimit.keys import LimitContext
-from seawall.systems.ratelimit.model import LimitResult, Mode, RateLimitSnapshot
+from seawall.systems.ratelimit.model import LimitResult, Mode, PriorityRule, RateLimitSnapshot, RuleSnapshot
 from seawall.systems.ratelimit.shared import undo
+from seawall.systems.ratelimit.verdict import SLACK
 
 __all__ = ["LimitStage"]
 
+_USUAL: Final = ("ratelimit",)
+_MAX_PLACES = 8192
+"""Kinds of requests for which it is remembered what decides on them; some 300 bytes each."""
 _FAMILIES: Final = {
     "ratelimit": frozenset({b"ratelimit", b"ratelimit-policy"}),
     "x-ratelimit": frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}),
@@ -72,6 +76,9 @@ class LimitStage(Stage):
         self._headers: dict[bytes, str] = {}
         self._routes = False
         self._families: tuple[str, ...] = ()
+        self._usual = False
+        """Whether address, method and pool say all that rules want to know of a caller who proved nothing."""
+        self._places: dict[tuple[str, str, str], tuple[Place, bytes]] = {}
         self._seen: RateLimitSnapshot | None = None
 
     def refresh(self) -> None:
@@ -82,9 +89,14 @@ class LimitStage(Stage):
         self.active = bool(rules or snapshot.blocks or snapshot.shedding)
         self._families = tuple(snapshot.headers)
         self.replaces = frozenset().union(*(_FAMILIES[family] for family in self._families if family in _FAMILIES))
-        if before is not None and before.rules == snapshot.rules and before.priorities == snapshot.priorities:
-            return
-        conditions = [*(rule.match for rule in rules), *(one.match for one in snapshot.priorities)]
+        if before is None or before.rules != snapshot.rules or before.priorities != snapshot.priorities:
+            self._look_at(rules, snapshot.priorities)
+        self._places.clear()
+        self._usual = self._families == _USUAL and not (self._paths or self._headers or self._routes)
+
+    def _look_at(self, rules: Sequence[RuleSnapshot], priorities: Sequence[PriorityRule]) -> None:
+        """Take note of what of a request rules want to know."""
+        conditions = [*(rule.match for rule in rules), *(one.match for one in priorities)]
         parts = {part for rule in rules for part in rule.key}
         self._paths = any(one.paths for one in conditions) or any(
             endpoint.paths for rule in rules for endpoint in rule.endpoints
@@ -95,16 +107,18 @@ class LimitStage(Stage):
 
     def enter(self, passage: Passage) -> Verdict:
         """Decide; where shared counts have to be asked, wait for them."""
-        found = self._engine.begin(self._context_of(passage), self._monotonic())
-        if isinstance(found, LimitResult):
-            return self._take(passage, found)
-        self._context = LimitContext()  # the other one is the question's now
-        counts = self._counts
-        if counts is None or not counts.available:
-            return self._settle(passage, found, None)
-        passage.ask = found
-        counts.take(found.asks, functools.partial(self._answered, passage, found))
-        return WAITING
+        now = self._monotonic()
+        if self._usual:
+            request = passage.request
+            known = self._places.get((request.client, request.method, passage.pool))
+            if known is not None and request.identity is ANONYMOUS:
+                admission = self._engine.admit(known[0], now)
+                if admission is not None:
+                    passage.admission = admission
+                    # As `FieldWriter.lines` does; what is admitted has numbers that are neither negative nor infinite.
+                    passage.fields += known[1] % (int(admission[5] + SLACK), ceil(admission[6] - 1e-6))
+                    return None
+        return self._decide(passage, now)
 
     def expire(self, passage: Passage) -> None:
         """Decide as if the counts were away; their answer, should it still come, is given back."""
@@ -122,10 +136,13 @@ class LimitStage(Stage):
 
     def refund(self, passage: Passage) -> None:
         """Give back what the request took."""
-        result = passage.limit
-        if result is not None:
-            self._engine.refund(result, self._monotonic())
-            self._return()
+        if passage.admission is not None:
+            self._engine.refund_admission(passage.admission, self._monotonic())
+        elif passage.limit is not None:
+            self._engine.refund(passage.limit, self._monotonic())
+        else:
+            return
+        self._return()
 
     def sweep(self) -> None:
         """Give back leases that expired unused, and what refunds left behind."""
@@ -138,9 +155,32 @@ class LimitStage(Stage):
 
     def close(self) -> None:
         """Give back every lease."""
-        self._give_back(self._engine.sweep(math.inf))
+        self._give_back(self._engine.sweep(inf))
 
     # inside
+
+    def _decide(self, passage: Passage, now: float) -> Verdict:
+        context = self._context_of(passage)
+        found = self._engine.begin(context, now)
+        if isinstance(found, LimitResult):
+            if self._usual and context is self._context:
+                self._remember(context)
+            return self._take(passage, found)
+        self._context = LimitContext()  # the other one is the question's now
+        counts = self._counts
+        if counts is None or not counts.available:
+            return self._settle(passage, found, None)
+        passage.ask = found
+        counts.take(found.asks, functools.partial(self._answered, passage, found))
+        return WAITING
+
+    def _remember(self, context: LimitContext) -> None:
+        """Keep what decides on requests like this one, so that it need not be looked for in each of them."""
+        place = self._engine.find(context)
+        if place is not None:
+            if len(self._places) >= _MAX_PLACES:
+                self._places.clear()
+            self._places[context.client, context.method, context.pool] = place, place[0].writer.template(place[2])
 
     def _context_of(self, passage: Passage) -> LimitContext:
         """Return what the limiter wants to know.

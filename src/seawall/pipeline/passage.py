@@ -10,6 +10,7 @@ from seawall.core.request import Header, Request
 if TYPE_CHECKING:
     from seawall.pipeline.stage import Stage
     from seawall.systems.ratelimit.asking import Ask
+    from seawall.systems.ratelimit.engine import Admission
     from seawall.systems.ratelimit.model import LimitResult
 
 __all__ = ["WAITING", "Owner", "Passage", "Refusal", "Rewrite", "Verdict", "Waiting"]
@@ -71,7 +72,8 @@ class Passage:
         pool: name of the pool that it would go to; empty when no route takes it.
         owner: told the end of a wait.
         denial: a refusal that later stages may forestall by one of their own; sent when all of them let it pass.
-        limit: what the rate limiter decided; None before that, and where it did not decide.
+        admission: what the rate limiter let it pass by, where that was quickly told; else None.
+        limit: what it decided otherwise; None before that, and where it did not decide.
         ask: what the rate limiter waits for; None when it waits for nothing.
         fields: fields of the stages for the response, encoded, each with its end of line.
         holds: whether a stage wants to know when the request ends; else `Pipeline.leave` need not be called.
@@ -79,13 +81,14 @@ class Passage:
         ended: whether the request has left.
     """
 
-    __slots__ = ("ask", "denial", "ended", "fields", "holds", "limit", "owner", "pool", "request", "rest")
+    __slots__ = ("admission", "ask", "denial", "ended", "fields", "holds", "limit", "owner", "pool", "request", "rest")
 
     def __init__(self, request: Request, pool: str, owner: Owner) -> None:
         self.request = request
         self.pool = pool
         self.owner = owner
         self.denial: Refusal | None = None
+        self.admission: Admission | None = None
         self.limit: LimitResult | None = None
         self.ask: Ask | None = None
         self.fields = b""

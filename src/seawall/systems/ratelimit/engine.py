@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,9 +13,10 @@ from seawall.systems.ratelimit.decisions import Decisions
 from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.guard import Guard
 from seawall.systems.ratelimit.keys import LimitContext
-from seawall.systems.ratelimit.leases import window_asks
+from seawall.systems.ratelimit.leases import Lot, window_asks
 from seawall.systems.ratelimit.model import (
     ANONYMOUS,
+    Factors,
     LimitResult,
     Penalty,
     PoolLoad,
@@ -26,10 +28,17 @@ from seawall.systems.ratelimit.model import (
 from seawall.systems.ratelimit.rules import CompiledRule, compile_rules
 from seawall.systems.ratelimit.verdict import SLACK, CostError
 
-__all__ = ["Ask", "RateLimitEngine"]
+__all__ = ["Admission", "Ask", "Place", "RateLimitEngine"]
+
+Place = tuple[CompiledRule, str, tuple[float, ...], float, float, Lot | None]
+"""What decides on requests alike: rule, key, effective limit, emission interval, burst, leases of shared counts."""
+
+Admission = tuple[CompiledRule, str, float, tuple[float, ...], Any, float, float]
+"""What let a request pass: rule, key, monotonic seconds, effective limit, state, remaining, reset_after."""
 
 _ALLOWED_REASON, _QUOTA_REASON = Reason.ALLOWED, Reason.QUOTA_EXCEEDED
 """Names of this module are found faster than attributes of a class."""
+_NO_FACTORS = Factors()
 
 
 class RateLimitEngine:
@@ -193,6 +202,56 @@ class RateLimitEngine:
             return paid(rule, lease, key, cost, now)
         return self._general.begin(context, now)
 
+    def find(self, context: LimitContext) -> Place | None:
+        """Return the rule that decides alone on requests like this one, for `admit`; None where it is not that simple.
+
+        It does so where it is one enforced GCRA window, the first that matches and the last to be asked. What is
+        returned holds for as long as the snapshot, and for every request that rules cannot tell from this one.
+        """
+        if self._guard.closed or self._general.limits.personal or context.cost != 1.0:
+            return None
+        for rule in self._rules:
+            if rule.matches is not None and not rule.matches(context):
+                continue
+            if not rule.plain:
+                return None
+            place = context.effective_role, context.method, context.pool
+            if rule.shared:
+                whole = rule.whole.get(place)
+                return None if whole is None else (rule, rule.build(context), whole[0], 0.0, 0.0, whole[2])
+            known = rule.cache.get(place)
+            return None if known is None else (rule, rule.build(context), known[0], known[2], known[3], None)
+        return None
+
+    def admit(self, place: Place, now: float) -> Admission | None:
+        """Let a request of cost 1 pass if there is room in this process; else `begin` decides, and nothing is taken.
+
+        For those who decide on every request and need no `LimitResult` of most. Decides as `begin` does, in a third of
+        the time.
+        """
+        rule, key, limits, interval, burst, lot = place
+        if (self.penalties and key in self.penalties) or (self._sentences and key in self._sentences):
+            return None
+        if lot is not None:
+            lease = lot.get(key)
+            if lease is None or lease.tokens < 1.0 or not lease.since <= now < lease.until:
+                return None
+            lease.tokens = tokens = lease.tokens - 1.0
+            self._leased += 1
+            rule.counts[0] += 1
+            return rule, key, now, lease.limits, lease.claim, lease.left + tokens * rule.unit, lease.reset
+        before = rule.table.get(key)
+        if before is None:
+            return None
+        tat = (now if now > before else before) + rule.unit * interval  # noqa: FURB136 - as in `Gcra.check`
+        reset = tat - now
+        left = burst - reset / interval
+        if left < 0.0:  # no room, or nearly none, or the clock went backwards
+            return None
+        rule.table.put(key, tat, now)
+        rule.counts[0] += 1
+        return rule, key, now, limits, tat, left, reset
+
     def settle(self, ask: Ask, answers: Sequence[CountAnswer] | None, now: float) -> LimitResult:
         """Decide on a request whose shared counts were asked, and take what it costs.
 
@@ -209,6 +268,15 @@ class RateLimitEngine:
         return self._guard.check(context, now, self._wall())
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
+
+    def refund_admission(self, admission: Admission, now: float) -> None:
+        """Give back what a request took that `admit` let pass."""
+        rule, key, at, limits, state, left, reset = admission
+        took = ((rule, key, at, limits, ((True, state, left, reset, 0.0),)),)
+        result = LimitResult(
+            True, int(left), limits[0], reset, 0.0, rule.id, _ALLOWED_REASON, _NO_FACTORS, key, took, 1.0
+        )
+        refund(result, now, None, self._returns.append)
 
     def refund(self, result: LimitResult, now: float, cost: float | None = None) -> None:
         """Give back what a request took, or `cost` of it; permits of requests in flight are `release`d instead.
