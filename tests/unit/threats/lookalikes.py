@@ -99,6 +99,8 @@ CODE = (
 )  # fmt: skip
 
 MATHS = (
+    "6'-7'", "5'-10' tall", "10' x 12'", "4' - 6'", '5"-6"', "5' = 60", "12' / 3", "the '=' sign", "use '+' or '-'", "else '-'", "'+', '|' and '^'",
+    "price > 5 and price < 10", "year>=2000 and year<=2010", "a=b&c=d", '=IF(A1=1,"x","y")', "=SUM(A1:A5)/COUNT(B1:B5)", "x = concat('a', 'b')",
     "1+1=2", "(a+b)^2 = a^2 + 2ab + b^2", "x >= 0 and x <= 1", "f(x) = sin(x) + 'c'", "3 < 5 > 2", "50% or more", "100% and 50%",
     "5 - 3", "10/2", "2*3", "(173-95)", "1e10", "1e5 or so", "0x1F", "0xdeadbeef", "-1", "1--1", "1 - -1", "a=-1 or a=1", "x=1 or x=2",
     "x=1 and y=2", "n = 1 or n = 0", "if n = 1 or n = 2", "p and q or not r", "1/2 or 3/4", "n=5 and k=5", "sin(x)/x", "exp(1)", "abs(-5)",

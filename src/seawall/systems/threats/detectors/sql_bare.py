@@ -79,6 +79,10 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         if told:
             yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
             return
+        if confidence >= 0.6 and tokens.kinds[-1] == "d" and tokens.texts[-1].startswith(("--", "#", "/*")):
+            # What it cuts off is the rest of somebody else's query.
+            yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
+            return
         source = tokens.kinds[index] != "S" or "F" in tokens.kinds or "f" in tokens.kinds or "v" in tokens.kinds
         confidence = min(confidence, 0.65 if source and confidence > 0.6 else 0.45) if confidence > 0.4 else 0.3
     yield Signal("sqli-statement", _HIGH, confidence, tokens.starts[index], length)

@@ -66,18 +66,19 @@ def _opening(text: str, at: int) -> bool:
         if (
             at
             and close > 0
-            and (text[at - 1].isspace() or text[at - 1] in ":,;|")
+            and (text[at - 1].isspace() or text[at - 1] in ":,;|(=[")
             and text[close + 1 : close + 2] in _AFTER
         ):
             return True
     if at == 0:
-        return False
+        return len(text) > 4 and text[2:4] == text[0] + "," and not text[1].isalnum()
     before = text[at - 1]
     if before in "{[":
         return True
-    if before == "(":
+    if before in " \t(=,:":
         inside = text[at + 1 : at + 6].partition(text[at])
-        if inside[1] and not any(letter.isalnum() for letter in inside[0]):
+        after = text[at + 2 + len(inside[0]) :][:1]
+        if inside[1] and after in _AFTER and not any(letter.isalnum() for letter in inside[0]) and inside[0].strip():
             return True
     return before in ":," and text[0] in "{["
 
@@ -173,6 +174,8 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         return
     kinds = tokens.kinds
     end = tokens.starts[course.end] if course.end < len(tokens.starts) else len(text)
+    if text[at - 1 : at].isdigit() and kinds[index + 1 : index + 2] == "n" and course.by != "d" and len(kinds) <= 3:
+        return  # feet and inches
     if course.certain or (course.calls and course.by != "?") or course.select:
         yield Signal("sqli-subquery" if course.select else "sqli-function", _CRITICAL, 0.95, at, end)
     elif course.by == "t":
