@@ -1,7 +1,8 @@
 """Threat events in Redis: one hash of bodies and one sorted set by time, written together."""
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 import redis.asyncio
@@ -54,6 +55,14 @@ class RedisEvents:
         self._bodies = f"{prefix}threats/events/bodies"
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ThreatEvent)
+
+    @classmethod
+    def open(cls, url: str, *, shown_url: str) -> Self:
+        """Return the events in the Redis of a state URL, under its prefix; see `seawall.state.open_store`."""
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        prefix = query.pop("prefix", "seawall:")
+        return cls(urlunsplit(parts._replace(query=urlencode(query))), shown_url=shown_url, prefix=prefix)
 
     async def append(self, events: Sequence[ThreatEvent]) -> None:
         """Keep events; one that is there already is replaced."""

@@ -80,12 +80,16 @@ class EngineContext(msgspec.Struct, frozen=True):
     Attributes:
         locations: `seawall.adapters.geoip.open_locations`, or None where no database can be opened.
         token_keys: `seawall.adapters.jwt.open_token_keys`, or None where no token can be checked.
+        compile_patterns: `seawall.adapters.patterns.compile_patterns` with its cache, or None where nothing is matched.
+        random: secret random bytes, as `os.urandom`; None where none are needed.
     """
 
     clock: Clock
     rng: random.Random
     locations: OpenLocations | None = None
     token_keys: OpenTokenKeys | None = None
+    compile_patterns: Callable[[Any], Any] | None = None
+    random: Callable[[int], bytes] | None = None
 
 
 class ControllerContext(msgspec.Struct, frozen=True):
@@ -98,6 +102,8 @@ class ControllerContext(msgspec.Struct, frozen=True):
         locations: as in `EngineContext`; a controller opens what it is about to publish, so that a bad file is refused
             before any worker meets it.
         workers: worker processes of this gateway.
+        threat_tools: `seawall.adapters.threat_tools.ThreatTools`: where threat events are kept and told; None where
+            threats are not looked for.
     """
 
     settings: Any
@@ -109,6 +115,7 @@ class ControllerContext(msgspec.Struct, frozen=True):
     token_keys: OpenTokenKeys | None = None
     fetch_keys: FetchKeys | None = None
     workers: int = 1
+    threat_tools: Any = None
 
 
 class System(msgspec.Struct, frozen=True):

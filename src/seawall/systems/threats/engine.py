@@ -20,6 +20,10 @@ from seawall.systems.threats.model import Action, Finding, Level, Mode, Place, P
 __all__ = ["ThreatEngine"]
 
 _MAX_FINDINGS = 32
+# A long text is read in pieces that overlap by more than an attack is long: only those in which there is a trigger cost
+# more than the scan, and no detector's cost can grow with more than the length.
+_CHUNK = 16_384
+_OVERLAP = 1024
 _MAX_SPAN = 128
 _MAX_NAME = 128
 _MIN_CONFIDENCE = 0.3
@@ -103,26 +107,32 @@ class ThreatEngine:
         owners: list[tuple[Item, tuple[str, ...]]] = []
         for item in items:
             for text, chain in views(item[2]):
-                texts.append(text)
-                owners.append((item, chain))
+                if len(text) <= _CHUNK or item[4] is Scope.WHOLE:
+                    texts.append(text)
+                    owners.append((item, chain))
+                else:
+                    chunks = [text[at : at + _CHUNK] for at in range(0, len(text) - _OVERLAP, _CHUNK - _OVERLAP)]
+                    texts += chunks
+                    owners += [(item, chain)] * len(chunks)
         hits: list[tuple[Item, Finding]] = []
         forms: list[View] = []
         before: Item | None = None
         for index in self._matcher.candidates(texts):
             item, chain = owners[index]
             if before is not None and item is not before:
-                self._look(before, forms, hits)
+                self._look(before, forms, hits, basket)
                 forms = []
             before = item
             forms.append((texts[index], chain))
         if before is not None:
-            self._look(before, forms, hits)
+            self._look(before, forms, hits, basket)
         if not hits:
-            basket.remember()
+            if not basket.partial:
+                basket.remember()
             return []
         return self._named(hits, basket, request)
 
-    def _look(self, item: Item, forms: list[View], hits: list[tuple[Item, Finding]]) -> None:
+    def _look(self, item: Item, forms: list[View], hits: list[tuple[Item, Finding]], basket: Basket) -> None:
         """Ask the detectors whose triggers are in a view; of each rule the strongest finding in a value counts."""
         kind, _, _, is_name, scope = item
         asked = self._asked[kind, scope]
@@ -130,7 +140,7 @@ class ThreatEngine:
         best: dict[str, Finding] = {}
         for text, chain in forms:
             for index in match(text):
-                if index not in asked:
+                if index not in asked or not basket.affords(len(text)):
                     continue
                 detector = self._detectors[index]
                 for signal in detector.scan(text, kind):
@@ -189,7 +199,7 @@ class ThreatEngine:
         kind = exclusion.kinds[0] if exclusion.kinds else PlaceKind.QUERY
         item: Item = (kind, exclusion.name, exclusion.example, False, Scope.ALL)
         hits: list[tuple[Item, Finding]] = []
-        self._look(item, views(exclusion.example), hits)
+        self._look(item, views(exclusion.example), hits, Basket(self._seen, self.policy.caps))
         excluder = Excluder((exclusion,), ())
         place = Place(kind, exclusion.name)
         path = exclusion.path.encode()

@@ -22,7 +22,7 @@ def policy_of(settings: ThreatDetectionSettings) -> Policy:
         mode=Mode(settings.mode) if settings.enabled else Mode.OFF,
         paranoia=settings.paranoia,
         thresholds=Thresholds(scores.low, scores.medium, scores.high, scores.critical),
-        caps=Caps(caps.bytes, caps.values, caps.depth, caps.part_bytes),
+        caps=Caps(caps.bytes, caps.values, caps.depth, caps.part_bytes, caps.work),
         over_cap=OverCap(caps.over),
         actions=(
             (Level.LOW, Action(actions.low)),

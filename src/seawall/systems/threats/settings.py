@@ -81,6 +81,9 @@ class CapSettings(Section):
         ge=0,
         le=16 * 1_048_576,
     )
+    work: Integer = setting(
+        2_000_000, "Characters that all detectors together read of a request.", unit="characters", ge=10_000, le=10**9
+    )
     over: OverCapSetting = setting(
         "inspect-prefix",
         "What happens past a cap: inspect-prefix judges what was read, reject blocks, pass leaves the body out.",

@@ -1,0 +1,84 @@
+"""Where threat events are kept and told, as the configuration says; built in the control process."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from seawall.adapters.alerts import AlertChannel, AlertSender, EmailChannel, SlackChannel, WebhookChannel
+from seawall.adapters.events_sqlite import SQLiteEvents
+from seawall.core.clock import Clock
+from seawall.state.open import redact_url
+from seawall.systems.threats.events import EventStore, ThreatEvent, ecs_of
+from seawall.systems.threats.recorder import EventLog
+from seawall.systems.threats.settings import ThreatDetectionSettings
+
+__all__ = ["ThreatTools"]
+
+
+class ThreatTools:
+    """Builds what the threat controller writes to.
+
+    Args:
+        state_url: of the state store; with Redis, events are kept there.
+        directory: for the file of events where none is named.
+        version: of Seawall, told in the log for other tools.
+    """
+
+    def __init__(self, state_url: str, directory: Path, version: str) -> None:
+        self._state_url = state_url
+        self._directory = directory
+        self._version = version
+
+    def events(self, settings: ThreatDetectionSettings) -> EventStore:
+        """Return the store of events; it is opened at its first use."""
+        file = settings.events.file
+        if not file and self._state_url.startswith(("redis:", "rediss:")):
+            from seawall.adapters.events_redis import RedisEvents  # noqa: PLC0415 - an extra
+
+            return RedisEvents.open(self._state_url, shown_url=redact_url(self._state_url))
+        return SQLiteEvents(Path(file) if file else self._directory / "events.db")
+
+    def alerts(self, settings: ThreatDetectionSettings, clock: Clock, rng: random.Random) -> AlertSender | None:
+        """Return what sends alerts; None when nobody is to be told.
+
+        Raises:
+            ConfigurationError: a package is missing, or a secret is too short.
+        """
+        wanted = settings.alerts
+        channels: list[AlertChannel] = []
+        if wanted.webhook.url:
+            secret = wanted.webhook.secret.get_secret_value().encode()
+            channels.append(WebhookChannel(wanted.webhook.url, secret, clock))
+        if slack := wanted.slack.get_secret_value():
+            channels.append(SlackChannel(slack))
+        mail = wanted.email
+        if mail.host:
+            channels.append(
+                EmailChannel(
+                    mail.host,
+                    mail.port,
+                    sender=mail.sender,
+                    recipients=mail.recipients,
+                    username=mail.username,
+                    password=mail.password.get_secret_value(),
+                    security=mail.security,
+                )
+            )
+        return AlertSender(channels, rng) if channels else None
+
+    def log(self, settings: ThreatDetectionSettings) -> EventLog | None:
+        """Return what appends events as lines of JSON to the configured file; None when there is none."""
+        name = settings.events.log_file
+        if not name:
+            return None
+        path, version = Path(name), self._version
+        encoder = msgspec.json.Encoder()
+
+        def write(events: Sequence[ThreatEvent]) -> None:
+            # Opened each time, so that a file that was moved away for rotation is followed by a new one.
+            with path.open("ab") as file:
+                file.write(b"".join(encoder.encode(ecs_of(event, version)) + b"\n" for event in events))
+
+        return write
