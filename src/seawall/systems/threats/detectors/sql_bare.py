@@ -20,6 +20,7 @@ _SENTENCE: Final = re.compile(r"[wn](?=[wn])|\?")
 _ARITHMETIC: Final = re.compile(r"\(n=n\)\+n$")
 _ORDINARY: Final = frozenset(("max", "min", "abs", "round", "floor", "sqrt", "pow", "exp", "now"))
 _ABOUT: Final = frozenset(("version", "user", "database", "current_database", "current_user", "schema", "db_name"))
+_NULLS: Final = re.compile(r"N(?:,N)+$")
 _TOLD: Final = 0.86
 """A statement that nobody but who administers a server writes."""
 _ANCHORS_CAP: Final = 24
@@ -94,6 +95,7 @@ def _about_server(tokens: Tokens, index: int) -> bool:
     name = tokens.texts[index + 1 : index + 2]
     return bool(name) and (
         (rest == "f()" and name[0] in _ABOUT)
+        or _NULLS.match(rest) is not None
         or (rest == "N" and name[0].endswith("_user"))
         or (rest == "v" and "@@" in name[0])
     )
@@ -126,10 +128,13 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         number = tokens.kinds[index - 1 : index] in ("n", ")", "s")
         closed = course.by == "d" or tokens.texts[course.end - 1].startswith("0x")
         closed |= index == 0 and course.by in ("t", "") and "%" in tokens.texts[min(course.end, len(tokens.texts) - 1)]
-        yield Signal("sqli-condition", _HIGH, 0.85 if closed else 0.5 if number else 0.3, start, end)
+        named = number and course.names > 0 and course.by == "" and tokens.kinds[index + 1] in "wi"
+        yield Signal("sqli-condition", _HIGH, 0.86 if closed or named else 0.5 if number else 0.3, start, end)
     elif course.literal and simple and whole:
         closed = course.by == "d" and tokens.kinds[index + 1 : course.end] != "s"
-        closed |= "~" in tokens.texts[index + 1 : course.end]
+        closed |= "~" in tokens.texts[index + 1 : course.end] or tokens.texts[index] == "xor"
+        glued = tokens.starts[index + 1] == tokens.starts[index] + len(tokens.texts[index])
+        closed |= glued and index > 0 and tokens.kinds[index - 1] == "n" and tokens.kinds[index + 1] in "+!("
         yield Signal("sqli-condition", _HIGH, 0.88 if closed else 0.3, start, end)
 
 
@@ -332,7 +337,8 @@ def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:
         if kinds.count(",", index) > 1 and (course.constant or (course.calls > 2 and "=" in kinds)):
             return "sqli-condition", 0.93 if kinds[index + 2 : index + 5] == "n=n" else 0.88
     elif course.calls > 1 and name not in _ORDINARY:
-        built = name in ("char", "chr", "unhex", "nchar", "concat") or (course.constant and course.by != "?")
+        texts = name in ("char", "chr", "nchar") and tokens.texts.count(name) > 1
+        built = texts or name in ("unhex", "concat") or (course.constant and course.by != "?")
         return "sqli-function", 0.85 if built else 0.4
     elif name in ("char", "concat", "chr") and _many_numbers(kinds, index):
         return "sqli-function", 0.85
@@ -370,7 +376,11 @@ def _names(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 
 def _source(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """FROM and a catalogue, where the beginning of the query was cut off."""
-    tables = [text for text in tokens.texts[index + 1 : index + 5] if "_" in text or "$" in text or text[:3] == "sys"]
+    tables = [
+        text
+        for text in tokens.texts[index + 1 : index + 5]
+        if "_" in text or "$" in text or (text.startswith("sys") and text != "sys")
+    ]
     if tables and CATALOGUE.match(tables[-1]) and _prose(tokens, index) <= 1:
         yield Signal("sqli-catalogue", _HIGH, 0.85, tokens.starts[index], length)
 

@@ -196,7 +196,7 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         yield Signal(
             "sqli-condition",
             _HIGH,
-            0.9 if kinds[index + 1] in "nsvNf" else 0.5 if kinds[index] == "=" else 0.3,
+            0.9 if kinds[index + 1] in "nsvNf(" else 0.5 if kinds[index] == "=" else 0.3,
             at,
             end,
         )

@@ -114,6 +114,9 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
                 if kind == "v" and GLOBALS.match(texts[at]):
                     certain = True
             elif kind == "w":
+                if texts[at] == "to" and texts[at - 1] == "similar":
+                    at += 1
+                    continue
                 due = False
                 words += 1
                 aliased = False
@@ -178,7 +181,10 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
         elif kind == ")":
             depth -= 1
         elif kind == "!":
-            pass
+            due = texts[at] == "~"
+            compared |= due
+        elif texts[at] == "?" and kinds[at + 1 : at + 2] == "s":
+            due = compared = True
         elif kind in _CLAUSES:
             if kind == "F":
                 source |= at + 1 < length and kinds[at + 1] in "wif("

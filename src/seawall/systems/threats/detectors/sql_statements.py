@@ -89,7 +89,7 @@ def _delete(tokens: Tokens, index: int) -> float:
     return _LIKELY if after[0] == "W" and after[2:3] not in ("w", "") else 0.4
 
 
-def _define(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one return for each form
+def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one return for each form
     """CREATE, ALTER, DROP, TRUNCATE, RENAME."""
     at = index + 1
     texts, kinds = tokens.texts, tokens.kinds
@@ -105,9 +105,13 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one return 
         return 0.0
     after = kinds[at : at + 2]
     if after in ("w", "wd", "w;", "i", "id", "i;", "f(", "i(") or _dotted(tokens, at):
+        if texts[index] in ("drop", "truncate", "alter") and (texts[at] in TELLING_NAMES or texts[at - 1] != "table"):
+            return 0.88
         if after == "w" and not index and texts[at] not in TELLING_NAMES:
             return 0.45
         return _LIKELY if at > index + 1 else _UNSURE
+    if texts[index] == "alter" and _next(tokens, at)[1] in ("add", "drop", "modify", "rename") and len(kinds) - at > 2:
+        return 0.88
     if _next(tokens, at)[1] in (
         "identified",
         "add",
@@ -293,7 +297,7 @@ def statement(tokens: Tokens, index: int) -> float:
     if judge is not None:
         return judge(tokens, index)
     if tokens.kinds[index] in "fw" and is_package(tokens, index):
-        return _LIKELY
+        return 0.9 if tokens.kinds[index + 1 : index + 2] in ("s", "t") else _LIKELY
     if tokens.kinds[index] == "f" and text in SQL_FUNCTIONS:
         course = follow(tokens, index)
         return _LIKELY if course.by != "?" and (course.certain or course.constant or "," in tokens.kinds) else 0.4

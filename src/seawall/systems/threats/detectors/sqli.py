@@ -102,7 +102,7 @@ DETECTOR: Final = Detector(
             r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,60}\b(?:(?:r?like|between|regexp|glob|similar)[^a-z]{1,12}[\w'\"(]"
             r"|is\s{1,8}(?:not\s{1,8})?(?:null|true|false))"
         ),
-        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z]{1,40}(?:[a-z0-9_.@'\"]{1,40}[^a-z0-9]{0,12}(?:\(|--|#|/\*)|[(!~-])",
+        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z]{1,40}(?:[a-z0-9_.@'\"]{1,40}[^a-z0-9]{0,12}(?:\(|--|#|/\*)|[(!~-])|\d\s{0,8}(?:x?or|and)\s{0,8}[!~+-]|\bxor\b",
         r"\bunion(?:\W{1,40}|[^;]{0,60}\*/\W{0,9})(?:all|distinct|select|values|table)|\bunion(?:\(|/\*)",
         r"\b(?:except|intersect|minus)\W{1,20}(?:all\W{1,20})?select",
         r"\d(?:union|or|and|order|group|having)\b",
