@@ -43,6 +43,7 @@ def texts(value):
         ("un\u200bion", "union", ("invisible",)),
         ("union/**/select", "union select", ("comments",)),
         ("/*!50000union*/ select", " union  select", ("comments",)),
+        ("exp/*x*/ression(1)", "expression(1)", ("joined",)),
         ("1+or+1", "1 or 1", ("plus",)),
         (base64.b64encode(ATTACK.encode()).decode(), ATTACK, ("base64",)),
         (base64.urlsafe_b64encode(b"<<??>>~~ select ???>").decode().rstrip("="), "<<??>>~~ select ???>", ("base64",)),

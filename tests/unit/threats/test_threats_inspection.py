@@ -208,6 +208,26 @@ def test_over_a_cap_a_head_is_still_judged_when_the_body_is_left_out():
     assert (verdict.partial, verdict.action) == ("bytes", Action.BLOCK)
 
 
+def test_what_detectors_read_is_capped():
+    detectors = [marker(f"a{number}-x") for number in range(10)]
+    body = b"x" * 5000 + b" <evil>"
+    text = ((b"content-type", "text/plain"),)
+    few = engine(Policy(caps=Caps(work=20_100)), detectors).inspect(request("/", text), body)
+    assert (few.partial, len(few.findings)) == ("work", 4)
+    assert engine(Policy(caps=Caps(work=100_000)), detectors).inspect(request("/", text), body).partial == ""
+    rejected = Policy(caps=Caps(work=100), over_cap=OverCap.REJECT)
+    assert engine(rejected, detectors).inspect(request("/", text), body).action is Action.BLOCK
+
+
+@pytest.mark.parametrize("at", [0, 15_350, 16_380, 16_384, 99_000])
+def test_a_long_text_is_read_to_its_end(at):
+    text = " ".join(["word"] * 20_000)
+    verdict = engine().inspect(
+        request("/", ((b"content-type", "text/plain"),)), (text[:at] + MARK + text[at:]).encode()
+    )
+    assert ([finding.span for finding in verdict.findings], verdict.partial) == ([MARK], "")
+
+
 def test_under_the_caps_a_verdict_is_whole():
     assert engine().inspect(request("/", JSON), LONG).partial == ""
 

@@ -21,7 +21,9 @@ MAX_NESTED_ATTRIBUTES = 3
 """Attributes read of each tag after those."""
 
 NESTED_REACH = 1024
-"""Characters after the name of such a tag that are read; they are read again for each tag within them."""
+"""Characters after the name of a nested tag that are read; they are read again for each tag within them."""
+DEEP_REACH = 96
+"""The same for tags past `MAX_NESTED`."""
 
 _GAP = r"[\s\x00-\x20]*+"
 # A name directly after "<", as in the standard; with a gap before it only for elements that are never prose, because
@@ -113,8 +115,9 @@ def tags(text: str) -> Iterator[Tag]:
     for opening in _OPEN.finditer(text):
         if opening.start() < read_to:
             nested += 1
-            most = MAX_ATTRIBUTES if nested <= MAX_NESTED else MAX_NESTED_ATTRIBUTES
-            yield _read(text, opening, most, opening.end() + NESTED_REACH)
+            deep = nested > MAX_NESTED
+            most, reach = (MAX_NESTED_ATTRIBUTES, DEEP_REACH) if deep else (MAX_ATTRIBUTES, NESTED_REACH)
+            yield _read(text, opening, most, opening.end() + reach)
         else:
             tag = _read(text, opening, MAX_ATTRIBUTES, len(text))
             read_to = tag.end

@@ -4,12 +4,16 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Callable
 from html.entities import html5
 
-__all__ = ["MAX_ROUNDS", "View", "decode_bytes", "from_base64", "percent_decoded", "views"]
+__all__ = ["MAX_ROUNDS", "Steps", "View", "decode_bytes", "from_base64", "percent_decoded", "views"]
 
 View = tuple[str, tuple[str, ...]]
 """(text, names of the steps that led to it)."""
+
+Steps = tuple[tuple[str, Callable[[str], str]], ...]
+"""(name, step) in order."""
 
 MAX_ROUNDS = 3
 """Percent, HTML and escape decoding are repeated until nothing changes, at most this often."""
@@ -33,6 +37,7 @@ _ESCAPE = re.compile(
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{12,}|[A-Za-z0-9_-]{12,})={0,2}")
 _DATA_URL = re.compile(r";base64,([A-Za-z0-9+/_-]{8,}={0,2})")
 _PLUS = re.compile(r"[^\W\d]\+[^\s+]|[^\s+]\+[^\W\d]")
+_SPLIT_WORD = re.compile(r"[A-Za-z]/\*[^*]{0,64}\*/[A-Za-z]")
 _MYSQL_VERSION = re.compile(r"!\d{0,6}")
 # What renders as nothing, and so splits a word for the filter alone.
 _INVISIBLE = re.compile("[\x00\xad\u200b-\u200f\u2060\ufeff]")
@@ -78,13 +83,23 @@ def _unwrapped(text: str, chain: tuple[str, ...], found: list[View]) -> View:
                     found.append((text, chain))
         if text == before:
             break
-    for name, change in _LAST_STEPS:
-        changed = change(text)
-        if changed != text and changed not in known:
-            known.add(changed)
-            found.append((changed, (*chain, name)))
-            if name not in _SIDE_VIEWS:
-                text, chain = changed, (*chain, name)
+    text, chain = _through(_LAST_STEPS, (text, chain), known, found)
+    _through(_SIDE_STEPS, (text, chain), known, found)  # both what these change and what they leave may be meant
+    if _SPLIT_WORD.search(text) is not None:
+        _through(_JOINING_STEPS, (text, chain), known, found)
+    return text, chain
+
+
+def _through(steps: Steps, view: View, known: set[str], found: list[View]) -> View:
+    """Add what each step makes of the one before, and return the last."""
+    text, chain = view
+    for name, step in steps:
+        changed = step(text)
+        if changed != text:
+            text, chain = changed, (*chain, name)
+            if text not in known:
+                known.add(text)
+                found.append((text, chain))
     return text, chain
 
 
@@ -172,7 +187,12 @@ def _escapes(text: str) -> str:
     return _ESCAPE.sub(_from_escape, text)
 
 
-def _without_comments(text: str) -> str:
+def _joined(text: str) -> str:
+    """Take C comments out, as style sheets and filters do: `exp/**/ression` is a word."""
+    return _without_comments(text, "")
+
+
+def _without_comments(text: str, space: str = " ") -> str:
     """Replace each C comment by a space; what MySQL runs in `/*! */` stays."""
     start = text.find("/*")
     if start < 0:
@@ -184,7 +204,7 @@ def _without_comments(text: str) -> str:
             break
         parts.append(text[at:start])
         version = _MYSQL_VERSION.match(text, start + 2)
-        parts.append(f" {text[version.end() : end]} " if version else " ")
+        parts.append(f"{space}{text[version.end() : end]}{space}" if version else space)
         at = end + 2
         start = text.find("/*", at)
     parts.append(text[at:])
@@ -236,11 +256,7 @@ def _from_escape(match: re.Match[str]) -> str:
 
 
 _BASE64_MIN = 12
-_SIDE_VIEWS = frozenset({"plus", "comments"})  # both what they change and what they leave may be meant
 _STEPS = (("percent", "%", percent_decoded), ("html", "&", _html), ("escape", "\\", _escapes))
-_LAST_STEPS = (
-    ("invisible", _without_invisible),
-    ("nfkc", _nfkc),
-    ("plus", _without_pluses),
-    ("comments", _without_comments),
-)
+_LAST_STEPS = (("invisible", _without_invisible), ("nfkc", _nfkc))
+_JOINING_STEPS = (("joined", _joined),)
+_SIDE_STEPS = (("plus", _without_pluses), ("comments", _without_comments))

@@ -28,12 +28,15 @@ class Caps(msgspec.Struct, frozen=True):
         values: names and values together.
         depth: of nesting in JSON and XML.
         part_bytes: of one part of a multipart body that is a text file; a larger one is not looked into.
+        work: characters that detectors read, those of each detector and of each form of a value by themselves. Honest
+            bodies hardly come near; one that consists of triggers would otherwise cost some microseconds a byte.
     """
 
     bytes: int = 1_048_576
     values: int = 10_000
     depth: int = 64
     part_bytes: int = 65_536
+    work: int = 2_000_000
 
 
 class Thresholds(msgspec.Struct, frozen=True):

@@ -50,11 +50,12 @@ class Basket:
         json_text: the JSON body that numbered names point into.
     """
 
-    __slots__ = ("_left", "_seen", "caps", "items", "json_text", "keys", "partial")
+    __slots__ = ("_left", "_seen", "_work", "caps", "items", "json_text", "keys", "partial")
 
     def __init__(self, seen: dict[PlaceKind, Seen], caps: Caps) -> None:
         self._seen = seen
         self._left = caps.values
+        self._work = caps.work
         self.caps = caps
         self.items: list[Item] = []
         self.keys: list[tuple[Seen, list[int]]] = []
@@ -68,6 +69,14 @@ class Basket:
         if granted < wanted:
             self.partial = self.partial or "values"
         return granted
+
+    def affords(self, characters: int) -> bool:
+        """Tell whether a detector may read so many more characters; note it when it may not."""
+        self._work -= characters
+        if self._work < 0:
+            self.partial = self.partial or "work"
+            return False
+        return True
 
     def fresh(self, kind: PlaceKind) -> tuple[Seen, list[int]]:
         """Return what is known of a kind, and the list that takes hashes that may be remembered."""
