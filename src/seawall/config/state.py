@@ -19,7 +19,7 @@ def _check_url(text: str) -> str:
 
 
 class StateSettings(Section):
-    """Where shared truth is kept: registered instances, tokens, audit trail."""
+    """Where shared truth is kept: registered instances, limits set at run time, keys, tokens, audit trail."""
 
     url: Annotated[str, AfterValidator(_check_url)] = setting(
         "", "memory://, sqlite:///path or redis://host:port/database; empty keeps a SQLite file under `directory`."
