@@ -22,11 +22,11 @@ fix: setup ## Apply what the formatter and the linter can repair
 	@.venv/bin/poe -q fix
 
 bench: setup ## Measure side by side with real peers (full length)
-	@scripts/debian.sh wrk wrk nginx nginx
+	@scripts/debian.sh wrk wrk nginx nginx redis-server redis-server
 	@.venv/bin/poe -q bench
 
 bench-quick: setup ## The same, each script under a minute
-	@scripts/debian.sh wrk wrk nginx nginx
+	@scripts/debian.sh wrk wrk nginx nginx redis-server redis-server
 	@.venv/bin/poe -q bench-quick
 
 build: setup ## Build wheel and sdist, check them, install the wheel into an empty environment
