@@ -50,6 +50,8 @@ ATTACKS = (
     '{"selector":{"_id":{"$gt":null}}}',
 )
 HONEST = (
+    '{"$type": "button"}',
+    '{"age": {"$gt": 18}}',
     "price[$gte]",
     "filters[name][$eq]=x",
     "$limit",

@@ -69,6 +69,7 @@ _TOKEN: Final = re.compile(
 )
 _KINDS: Final = ("", "k", "k", "s", "r", "&", "=", "w", "", "t", "d", "?")
 _NUMBER: Final = re.compile(r"\d++(?:\.\d*+)?$|true$|false$|null$")
+_DIGITS: Final = re.compile(r"-?\d")
 _TOKENS_CAP: Final = 400
 _OBJECT: Final = re.compile(r"[{\[,]k")
 _DATABASE: Final = re.compile(
@@ -160,7 +161,9 @@ def _objects(text: str) -> Iterator[Signal]:
             if within or at == 0 or kinds[at - 1] in "st?,":
                 broken = kinds[0] in "st}]),"
                 sure = 0.95 if kinds[0] in "{[" or broken else 0.9 if words <= 1 else 0.55
-                if words >= 4 and not broken:
+                honest = name == "type" or (name in _MILD and names[at + 1 : at + 2] and _DIGITS.match(names[at + 1]))
+                if (words >= 4 or honest) and not broken:
+                    # Prose, a type's name in JSON of .NET, or a filter by number as some interfaces offer.
                     sure = 0.5
                 yield Signal("nosql-object", _CRITICAL if name in _CODE else _HIGH, sure, starts[at], len(text))
                 return

@@ -95,7 +95,7 @@ def _signals(text: str) -> Iterator[Signal]:
     elif nodes is not None:
         sure = _alone(text[starts[0] :], kinds, nodes, words)
         if sure >= 0.3:
-            yield Signal("xpath-function", _MEDIUM, sure, starts[nodes.start()], length)
+            yield Signal("xpath-function", _HIGH if sure > 0.8 else _MEDIUM, sure, starts[nodes.start()], length)
 
 
 def _alone(text: str, kinds: str, nodes: re.Match[str], words: int) -> float:
