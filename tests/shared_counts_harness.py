@@ -17,7 +17,7 @@ from seawall.systems.ratelimit.model import Algorithm
 Answers = tuple[CountAnswer, ...] | None
 
 
-def gcra(limit: float = 10.0, *, window: float = 60.0, burst: float = 10.0, cost: float = 1.0) -> WindowAsk:
+def gcra(limit: float = 10.0, *, window: float = 3600.0, burst: float = 10.0, cost: float = 1.0) -> WindowAsk:
     return WindowAsk(Algorithm.GCRA, limit, window, burst, cost)
 
 

@@ -96,7 +96,7 @@ async def test_workers_share_one_limit(counts: BatchedCounts, open_again: OpenAg
     for one in (counts, other):
         (answer,) = await taken(one, ask("k"))
         assert not answer.allowed
-        assert 0.0 < answer.windows[0].retry_after <= 6.0
+        assert 0.0 < answer.windows[0].retry_after <= 360.0
 
 
 async def test_what_is_asked_in_one_turn_is_answered_in_order(counts: BatchedCounts) -> None:
@@ -109,7 +109,7 @@ async def test_what_is_asked_in_one_turn_is_answered_in_order(counts: BatchedCou
 
 
 async def test_more_than_a_batch_holds_is_answered_too(counts: BatchedCounts) -> None:
-    waiting = [asking(counts, ask(f"k{number % 7}", gcra(limit=1000.0, burst=100.0))) for number in range(1500)]
+    waiting = [asking(counts, ask(f"k{number % 7}", gcra(limit=100.0, burst=100.0))) for number in range(1500)]
     answers = await asyncio.gather(*waiting)
     assert sum(one[0].allowed for one in answers) == 700
 
@@ -216,7 +216,7 @@ async def test_closing_answers_whoever_waits(counts: BatchedCounts) -> None:
 async def test_both_ways_keep_a_key_under_the_same_name(counts: BatchedCounts) -> None:
     windows = (gcra(), WindowAsk(Algorithm.FIXED_WINDOW, 5.0, 30.0, 0.0, 1.0))
     await taken(counts, ask("k", *windows))
-    assert place_of("k", windows) == "g60f30:k"
+    assert place_of("k", windows) == "g3600f30:k"
     # The same key with other windows counts apart, as long as processes know different versions of a rule.
     (other,) = await taken(counts, ask("k", *windows[:1]))
     assert other.windows[0].remaining == pytest.approx(9.0)

@@ -21,7 +21,7 @@ from shared_counts_harness import Road, ask, asking, eventually, gcra, taken, un
 
 pytestmark = pytest.mark.anyio
 
-BUDGET = 0.25
+BUDGET = 1.0
 """Seconds; generous, so that a busy machine is not taken for a slow server."""
 PATIENT = 20.0
 PASSWORD = "s3cretw0rd"  # a secret that no message may show
@@ -137,7 +137,7 @@ async def test_late_answers_are_handed_back(server: RedisServer, road: Road, ope
 
     async def whole() -> bool:
         look = await taken(patient, ask("k", gcra(cost=0.0)), ask("shadow", gcra(cost=0.0), binding=False))
-        return look is not None and all(answer.windows[0].remaining == 10.0 for answer in look)
+        return look is not None and all(answer.windows[0].remaining > 9.99 for answer in look)
 
     await eventually(whole)
 
@@ -198,7 +198,7 @@ async def test_one_probe_at_a_time_ever_more_rarely(server: RedisServer, open_co
     server.start()
     await until(lambda: all(counts.available for counts in many))
     with Redis.from_url(server.url) as client:
-        assert client.info("stats")["total_connections_received"] <= 2 * len(many) + 5
+        assert client.info("stats")["total_connections_received"] <= 4 * len(many) + 5
 
 
 async def test_flapping_does_not_bring_the_first_wait_back(server: RedisServer, road: Road, open_counts: Open) -> None:
@@ -261,8 +261,8 @@ async def test_a_key_that_something_else_wrote_harms_its_own_requests_only(
     counts = open_counts(server.url, budget=PATIENT)
     await counts.start()
     with Redis.from_url(server.url) as client:
-        client.set("seawall:ratelimit/counts/g60:short", b"x")
-        client.lpush("seawall:ratelimit/counts/g60:list", b"x")
+        client.set("seawall:ratelimit/counts/g3600:short", b"x")
+        client.lpush("seawall:ratelimit/counts/g3600:list", b"x")
         assert await taken(counts, ask("short")) is None
         assert await taken(counts, ask("list")) is None
         assert (await taken(counts, ask("sound")))[0].allowed
@@ -341,9 +341,9 @@ async def test_user_database_and_prefix_come_from_the_url(server: RedisServer, o
             assert (await taken(counts, ask("base\nuser:x")))[0].allowed
             assert "seawall-test" in {one["name"] for one in client.client_list()}
             with Redis.from_url(server.url.replace("/0", "/3")) as third:
-                key = b"mine:ratelimit/counts/g60:base\nuser:x"
+                key = b"mine:ratelimit/counts/g3600:base\nuser:x"
                 assert set(third.keys()) - {b"mine:ratelimit/counts/g1:#probe"} == {key}
-                assert 1_000 < third.pttl(key) <= 6_002
+                assert 300_000 < third.pttl(key) <= 360_002
         finally:
             client.execute_command("ACL", "DELUSER", "us%er")
 

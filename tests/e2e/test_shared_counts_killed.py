@@ -16,7 +16,6 @@ pytestmark = pytest.mark.anyio
 
 PROCESSES = 4
 LIMIT, WINDOW_MS = 400.0, 1000
-BUDGET = 0.005
 
 APPLICATION = """
 import asyncio, json, sys, time
@@ -150,7 +149,7 @@ async def test_nobody_fails_or_waits_and_no_more_than_the_fair_shares_pass(
 
     assert [result["errors"] for result in results] == [[]] * PROCESSES
     for result in results:
-        # A bound and not a measure: the budget is 5 ms, the rest is what a crowded machine may add.
+        # The outage lasted longer, so nobody waited for its end; the budget is 5 ms, a crowded machine adds to it.
         assert result["slowest"] < 1.0
         assert 2 <= result["probes"] <= 40
     # One connection each, those that were tried while it hung, those of this test and of the start.
