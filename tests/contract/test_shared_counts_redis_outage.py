@@ -305,6 +305,17 @@ async def test_a_server_that_never_answers_a_log_in_is_given_up(
     assert "no connection within 0.05 s" in counts.reason
 
 
+async def test_closing_ends_a_start_that_is_under_way(server: RedisServer, road: Road, open_counts: Open) -> None:
+    road.hold()
+    counts = open_counts(through(road, server), connect_timeout=PATIENT)
+    starting = asyncio.create_task(counts.start())
+    await until(lambda: road.connections)
+    await counts.close()
+    async with asyncio.timeout(10):
+        await starting
+    assert counts.reason == "closed"
+
+
 @pytest.mark.parametrize("url", ["redis://:{secret}@{host}/0", "redis://{host}/0?password={secret}"])
 async def test_no_secret_is_ever_said(
     url: str, server: RedisServer, open_counts: Open, caplog: pytest.LogCaptureFixture

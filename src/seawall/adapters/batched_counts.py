@@ -133,6 +133,8 @@ class BatchedCounts(ABC):
         if self._retry is not None:
             self._retry.cancel()
         await self._disconnect()
+        if self._tried is not None and not self._tried.done():  # somebody may still wait for the start
+            self._tried.set_result(None)
 
     def take(self, asks: tuple[CountAsk, ...], reply: Reply) -> None:
         """Take what a request costs, all or nothing over its binding asks; see `Counts.take`.
