@@ -42,6 +42,8 @@ _WHOLE: Final = re.compile(r"\((?:o\(|a)")
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     """Judge a value: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
+    if "%20" in text:
+        return ()  # its decoded view is judged; here prose would not look like prose
     best: dict[str, Signal] = {}
     for signal in _signals(text):
         known = best.get(signal.rule)

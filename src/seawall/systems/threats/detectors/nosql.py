@@ -84,6 +84,8 @@ _RETURNS: Final = re.compile(r"\breturn\s*+(?:\(|true\b|1\b|!|this\.|\d++\s*+={2
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     """Judge a value or a name: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
+    if "%20" in text:
+        return ()  # its decoded view is judged; here prose would not look like prose
     best: dict[str, Signal] = {}
     for signal in _signals(text):
         known = best.get(signal.rule)

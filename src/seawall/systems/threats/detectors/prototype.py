@@ -30,6 +30,8 @@ _ACCESSORS: Final = re.compile(r"__(?:define|lookup)[GS]etter__")
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     """Judge a name or a value: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
+    if "%20" in text:
+        return ()  # its decoded view is judged; here prose would not look like prose
     best: dict[str, Signal] = {}
     for signal in _signals(text):
         known = best.get(signal.rule)

@@ -140,7 +140,7 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
                 depth -= 1
                 due = False
                 literals += 1
-            elif kind == "+" and texts[at] in "-+*&|%":
+            elif kind == "+" and texts[at] in "-+*&|":
                 due = texts[at] != "*"
             elif kind == "S" and at and kinds[at - 1] in "(UA!K":
                 select = nested = True
