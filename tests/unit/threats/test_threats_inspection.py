@@ -252,6 +252,25 @@ def test_a_value_that_was_clean_is_not_asked_about_again_and_one_that_was_not_is
     assert asked == ["some value", "some evil", "some evil", "some evil"]
 
 
+@pytest.mark.parametrize("name", [b"cookie", b"host", b"user-agent"])
+def test_what_is_clean_in_one_field_may_not_be_in_another(name):
+    inspecting = engine(detectors=(marker("scanner-x", "nikto"),))
+    pairs = engine(detectors=(marker("pair-x", "a=1; b"),))
+    for other in (b"x-a", name, b"x-b"):
+        first = inspecting.inspect(request("/", ((other, "nikto"),)))
+        assert bool(first.findings) == (other == b"user-agent")
+    assert pairs.inspect(request("/", ((name, "a=1; b=2"),))).findings == () or name != b"cookie"
+    assert pairs.inspect(request("/", ((b"x-a", "a=1; b=2"),))).findings
+
+
+def test_graphql_is_seen_where_the_same_text_was_clean_before():
+    inspecting = engine(detectors=(marker("doc-x", "secret", kinds=frozenset({K.GRAPHQL})),))
+    assert inspecting.inspect(request("/?x={ secret }")).findings == ()
+    assert inspecting.inspect(request("/?query={ secret }")).findings
+    assert inspecting.inspect(request("/", JSON), b'{"x": "{ secret }"}').findings == ()
+    assert inspecting.inspect(request("/", JSON), b'{"query": "{ secret }"}').findings
+
+
 def test_one_clean_value_beside_an_attack_says_nothing_about_the_attack():
     inspecting = engine()
     target = "/?a=plain+words&b=<evil>"

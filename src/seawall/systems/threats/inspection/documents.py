@@ -45,12 +45,13 @@ def add_json(text: str, basket: Basket) -> None:
         if inert(content) is not None:
             continue
         key = hash(content)
-        if key in young or key in old:
+        known = key in young or key in old
+        if known and key_name != "query":
             continue
         value = _unescaped(content) if "\\" in content else content
         if key_name == "query" and not colon and GRAPHQL_DOCUMENT.match(value):
             add_graphql(value, basket)
-        else:
+        elif not known:
             items.append((PlaceKind.JSON, index, value, bool(colon), Scope.ALL))
             keys.append(key)
     if paths:

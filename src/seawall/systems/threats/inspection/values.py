@@ -31,6 +31,8 @@ GRAPHQL_DOCUMENT = re.compile(
 )
 _GRAPHQL_STRING = re.compile(r'"""(.*?)(?:"""|\Z)|"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"?', re.DOTALL)
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_-]{0,64}){0,64}(?:\.[A-Za-z0-9]{1,8})?")
+# Fields that are read unlike others, so that what is clean in one of them may not be so elsewhere.
+_READ_BY_NAME = frozenset({b"cookie", b"host", b"user-agent"})
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -123,6 +125,8 @@ def _add_fields(headers: Sequence[Header], basket: Basket) -> None:
     young, old = seen.young, seen.old
     for name, value in headers:
         key = hash(value)
+        if name in _READ_BY_NAME:
+            key = ~key
         if key in young or key in old:
             continue
         if name == b"cookie":
@@ -153,9 +157,9 @@ def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:
             value = name
         if inert(value) is None:
             key = hash(value)
+            if name == "query" and ("{" in value or "%7" in value):
+                _add_if_graphql(value, basket)
             if key not in young and key not in old:
-                if name == "query" and ("{" in value or "%7" in value):
-                    _add_if_graphql(value, basket)
                 items.append((kind, name, value, False, Scope.ALL))
                 keys.append(key)
 
