@@ -29,6 +29,10 @@ _WORDS = re.compile(
     r"|(?P<quoted>['\"`](?:al|ale|aler|con|pro|ev|eva)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|ev|con|pro)/\s*\.source)",
     re.IGNORECASE,
 )
+# What every one of these words comes with: a quick look that spares the long one.
+_ANY = re.compile(
+    r"[(`\[]|[dD][oO][cC]|[cC][aA][tT][iI]|[cC][oO][nN][sS]|__|[rR][cC]|[hH][tT]|[tT][hH]|=\s*[aAeEcCpPnN]|[rR][lL]|[wW]|[sS][tT]|[nN][aA]|[.][sS]|[oO][nN]|[xX][mM][lL]"
+)
 _WEIGHTS = {
     "dialog": 0.45, "run": 0.35, "cookie": 0.45, "member": 0.55, "chars": 0.5, "build": 0.45, "place": 0.35,
     "page": 0.4, "reach": 0.4, "throw": 0.6, "quoted": 0.4,
@@ -51,7 +55,7 @@ _IGNORED = re.compile(
     re.IGNORECASE,
 )
 _SCHEME = re.compile(
-    r"(?:[\"'`(\\<]|url[=(:]|\d+\s*;(?:url=)?|feed:|view-source:|jar:|wyciwyg:|[^\x00-\x7f]|\\x[0-9a-f]{2}|\\\d{1,3})*"
+    r"(?:\\x[0-9a-f]{2}|\\\d{1,3}|[\"'`(\\<]|url[=(:]|\d+\s*;(?:url=)?|feed:|view-source:|jar:|wyciwyg:|[^\x00-\x7f])*+"
     r"(?:(?P<code>(?:j(?:ava)?|vb|live|mocha|jav\w{1,2})script|mocha|vbs)\s*[:#]|"
     r"(?P<data>data:(?!image/(?:png|jpe?g|gif|webp|bmp|avif|x-icon))[^,]{0,120}?(?:html|svg|xml|script|,|base64))|"
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
@@ -59,7 +63,7 @@ _SCHEME = re.compile(
 )
 _ASSIGNED = re.compile(r"\s{0,4}=(?!=)|\s{0,4}[)+]")
 _INVOKED = re.compile(r"\]\s{0,4}[(`=]")
-_MARKUP = re.compile(r"\s*[\"'`]?\s*(?:<|\\|String|unescape|\d)")
+_MARKUP = re.compile(r"\s{0,8}[\"'`]?\s{0,8}(?:<|\\|String|unescape|\d)")
 _SYMBOLS = re.compile(r"[\[\]()!+{}~\-]{14,}")
 
 
@@ -79,6 +83,8 @@ def judge(text: str, start: int = 0, end: int | None = None) -> Script:
     quote, a bracket or an operator more. Linear in the text; at most 24 words are looked at.
     """
     stop = len(text) if end is None else end
+    if _ANY.search(text, start, stop) is None:
+        return Script(0.0, start, start, breaks_out=False)
     seen: dict[str, int] = {}
     weight = 0.0
     first = last = -1

@@ -54,6 +54,7 @@ def resolved(text: str) -> tuple[str, int]:
 
     What a library would do harm with stays, in the form that it has by then. At most 24 levels and 8 Ki characters.
     """
+    text = text.replace("\x02", "").replace("\x03", "")
     hidden = 0
     for _ in range(MAX_ROUNDS):
         count = 0

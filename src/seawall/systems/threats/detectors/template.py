@@ -43,13 +43,13 @@ _DIRECTIVE = re.compile(
     r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|\*\{\s*T\(",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"\s*[#/^>!&]?\s*[\w.-]{1,64}\s*(?:\|\s*\w+\s*(?:[:(][^{}]{0,40})?)?$")
+_NAME = re.compile(r"\s{0,8}[#/^>!&]?\s{0,8}[\w.-]{1,64}\s{0,8}(?:\|\s{0,8}\w+\s{0,8}(?:[:(][^{}]{0,40})?)?$")
 # What a lone name, or a name with a filter, must be to matter.
 _NAMED = re.compile(
     r"config\b|__|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for", re.IGNORECASE
 )
 _MARKS = frozenset({"[[", "{#", "{@", "[="})
-_ERROR = re.compile(r"^\s*(?:\$\{\{|\{\{)?\s*<%\[?%?['\"]|\$\{\{<%|\{\{\{\{|^\s*\{\{\s*\}\}\s*$")
+_ERROR = re.compile(r"^\s{0,8}(?:\$\{\{|\{\{)?\s{0,8}<%\[?%?['\"]|\$\{\{<%|\{\{\{\{|^\s{0,8}\{\{\s{0,8}\}\}\s{0,8}$")
 
 
 def _expressions(text: str) -> Iterator[tuple[str, str, int, int]]:

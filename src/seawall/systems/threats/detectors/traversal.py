@@ -29,18 +29,18 @@ _CLIMB = re.compile(r"(?<![\w.])(?P<lead>/|%{1,4})?(?P<dots>\.{2,4})(?P<odd>;[^/
 _CLIMB_ANY = re.compile(r"\.\.(?:;[^/]{0,16})?/")
 _STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,64}$")
 _SQUASHED = re.compile(
-    r"\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)",
+    r"(?<!\.)\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)",
     re.IGNORECASE,
 )
 _WANTED = re.compile(
-    r"etc/(?:\./)*(?:passwd|shadow|group|gshadow|hosts|issue|motd|crontab|fstab|sudoers|ssh/|mysql/|apache2?/|httpd/|nginx/|php|environment|hostname|resolv\.conf"
+    r"(?<![A-Za-z0-9])(?:etc/(?:\./)*(?:passwd|shadow|group|gshadow|hosts|issue|motd|crontab|fstab|sudoers|ssh/|mysql/|apache2?/|httpd/|nginx/|php|environment|hostname|resolv\.conf"
     r"|os-release|[a-z]{2,10}-release|security/|init\.d/|rc\.|profile|bash\.?bashrc|inetd|exports|ldap|samba|network)"
     r"|proc/(?:self|version|cmdline|cpuinfo|mounts|net/|\d+/|sched_debug|environ)|root/\.|\.ssh/(?:id_|authorized|known|config)|\bid_(?:rsa|dsa|ecdsa|ed25519)\b"
     r"|\.bash_(?:history|profile)|\.mysql_history|\.aws/(?:credentials|config)|\.kube/config|\.docker/config|\.git/(?:config|head|index|logs)|\.svn/(?:entries|wc\.db)|\.ht(?:passwd|access)\b"
     r"|(?:web|meta)-inf\.?/|\bwp-config\.php|\b(?:boot|win|system|desktop|php)\.ini\b|windows/(?:system32|system|repair|panther|debug|win\.ini|temp|php|iis)|winnt/|inetpub/|system32/"
     r"|\bntds\.dit\b|\bunattend(?:ed)?\.xml|config/sam\b|sysprep/|\btomcat-users\.xml|conf/(?:server\.xml|httpd\.conf|web\.xml)|\bhttpd\.conf\b|\bnginx\.conf\b|\bmy\.cnf\b"
     r"|\bweb\.config\b|\bmachine\.config\b|\bglobal\.asax\b|\bappsettings\.json\b|\b(?:database|secrets|credentials)\.ya?ml\b|var/(?:log/(?:apache|httpd|nginx|auth|syslog|messages|mail|lastlog|secure|vsftpd|xferlog|faillog|access|error)|www/html/|run/secrets|lib/(?:mlocate|mysql|php))"
-    r"|usr/local/(?:apache|etc/|php|nginx)|dev/(?:random|zero|tcp|fd/\d|stdin)\b|bin/(?:sh|bash|id|ls|cat|sleep)\b|\bcmd\.exe\b|/xampp/|/apache/logs?/|\bsecurity/passwd\b",
+    r"|usr/local/(?:apache|etc/|php|nginx)|dev/(?:random|zero|tcp|fd/\d|stdin)\b|bin/(?:sh|bash|id|ls|cat|sleep)\b|\bcmd\.exe\b|/xampp/|/apache/logs?/|\bsecurity/passwd\b)",
     re.IGNORECASE,
 )
 _ROOTED = re.compile(

@@ -26,7 +26,7 @@ _HANDLER = re.compile(
 _QUOTE_BEFORE = re.compile(r"(?:^|[\"'`])[^\"'`<>=]{0,24}$")
 _ENTITY_CODE = re.compile(r"&\{([^}]{1,200})\}")
 _UTF7 = re.compile(r"\+adw-|\+/v[89+/]|\+ADw", re.IGNORECASE)
-_ODD = re.compile(r"\xbc\s*/?\s*(?:script|img|svg|iframe)", re.IGNORECASE)
+_ODD = re.compile(r"\xbc\s{0,4}/?\s{0,4}(?:script|img|svg|iframe)", re.IGNORECASE)
 _STYLE = re.compile(
     r"expression\s*(?:\(|\\28)|-moz-binding|behaviou?r\s*:\s*url|expr/\*|@im\\?port\s*[\"'u(]|-o-link|\[style\]",
     re.IGNORECASE,

@@ -70,7 +70,7 @@ _CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGN
 _CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE)
 _CSS_ACTIVE = re.compile(
     r"expression\s*(?:\(|\\28)|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|binding\s*:\s*url|-o-link|@import|script\s*:"
-    r"|url\s*\(\s*[\"']?\s*data:(?:text|application)|data:[^,)]{0,40}html",
+    r"|url\s{0,8}\(\s{0,8}[\"']?\s{0,8}data:(?:text|application)|data:[^,)]{0,40}html",
     re.IGNORECASE,
 )
 _INSTRUCTION = re.compile(
