@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seawall.balancer import DynamicLoadBalancer
     from seawall.limiter import AdaptiveRateLimiter
+    from seawall.threats import ThreatDetectionService
 
     __version__: str
 
-__all__ = ["AdaptiveRateLimiter", "DynamicLoadBalancer", "__version__"]
+__all__ = ["AdaptiveRateLimiter", "DynamicLoadBalancer", "ThreatDetectionService", "__version__"]
 
-_PLACES = {"AdaptiveRateLimiter": "seawall.limiter", "DynamicLoadBalancer": "seawall.balancer"}
+_PLACES = {
+    "AdaptiveRateLimiter": "seawall.limiter",
+    "DynamicLoadBalancer": "seawall.balancer",
+    "ThreatDetectionService": "seawall.threats",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute may be anything

@@ -167,6 +167,17 @@ class ThreatGuard:
             return _PASS
         return self._judged(request, route, mode, verdict)
 
+    def look(self, request: Request, body: bytes = b"") -> Verdict:
+        """Say what is in a request, whatever the mode, and remember nothing."""
+        if self._engine is None:
+            raise SeawallError("the guard has no snapshot yet")
+        return self._engine.inspect(request, body)
+
+    def forgive(self, subject: str) -> None:
+        """Forget what led to a subject's ban here, and the ban."""
+        self._ladder.forgive(subject)
+        self._lists.forget([subject])
+
     def account(self, request: Request, body: bytes) -> str:
         """Return the account that a request tries to log in to, in lower case; empty when it tries none."""
         conduct = self._conduct
