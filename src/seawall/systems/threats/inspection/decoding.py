@@ -19,6 +19,8 @@ MAX_ROUNDS = 3
 """Percent, HTML and escape decoding are repeated until nothing changes, at most this often."""
 
 _SPECIAL = re.compile(r"[%&\\\x00+]|/\*|[^\x00-\x7f]")
+_EARLY = re.compile(r"[%&\\]")  # what the repeated steps begin with
+_LATE = re.compile(r"[\x00+]|/\*|[^\x00-\x7f]")  # and the steps after them
 _HEX = {(a + b).encode(): bytes([int(a + b, 16)]) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
 _PERCENT_U = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 _OVERLONG = re.compile(
@@ -81,8 +83,10 @@ def _unwrapped(text: str, chain: tuple[str, ...], found: list[View]) -> View:
                 if text not in known:
                     known.add(text)
                     found.append((text, chain))
-        if text == before:
+        if text == before or _EARLY.search(text) is None:
             break
+    if _LATE.search(text) is None:
+        return text, chain
     text, chain = _through(_LAST_STEPS, (text, chain), known, found)
     _through(_SIDE_STEPS, (text, chain), known, found)  # both what these change and what they leave may be meant
     if _SPLIT_WORD.search(text) is not None:
