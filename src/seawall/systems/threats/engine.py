@@ -1,5 +1,6 @@
 """Inspection of one request: values, views, one scan for triggers, the detectors that those name, and a verdict."""
 
+import re
 from collections.abc import Sequence
 
 from seawall.core.errors import ConfigurationError
@@ -27,6 +28,9 @@ _OVERLAP = 1024
 _MAX_SPAN = 128
 _MAX_NAME = 128
 _MIN_CONFIDENCE = 0.3
+# Percent codes are how these travel, so the code itself says nothing, unless it is one that no client makes.
+_PERCENT_CODED = frozenset({PlaceKind.QUERY, PlaceKind.FORM})
+_ODD_CODES = re.compile(r"^[^%]*$|%(?:[^0-9a-f]|[01][^9ad]|25|c[01]|[ef][08]%[89]|f[8-f]|u)|&|\\", re.IGNORECASE)
 # An uploaded text may be anything; these are about what happens to it on arrival.
 _FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
 _CLEAN = Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0)
@@ -103,29 +107,19 @@ class ThreatEngine:
         items = basket.items
         if not items:
             return []
-        texts: list[str] = []
-        owners: list[tuple[Item, tuple[str, ...]]] = []
-        for item in items:
-            for text, chain in views(item[2]):
-                if len(text) <= _CHUNK or item[4] is Scope.WHOLE:
-                    texts.append(text)
-                    owners.append((item, chain))
-                else:
-                    chunks = [text[at : at + _CHUNK] for at in range(0, len(text) - _OVERLAP, _CHUNK - _OVERLAP)]
-                    texts += chunks
-                    owners += [(item, chain)] * len(chunks)
+        texts, owners = _forms(items)
         hits: list[tuple[Item, Finding]] = []
-        forms: list[View] = []
+        matching: list[View] = []
         before: Item | None = None
         for index in self._matcher.candidates(texts):
             item, chain = owners[index]
             if before is not None and item is not before:
-                self._look(before, forms, hits, basket)
-                forms = []
+                self._look(before, matching, hits, basket)
+                matching = []
             before = item
-            forms.append((texts[index], chain))
+            matching.append((texts[index], chain))
         if before is not None:
-            self._look(before, forms, hits, basket)
+            self._look(before, matching, hits, basket)
         if not hits:
             if not basket.partial:
                 basket.remember()
@@ -210,6 +204,25 @@ class ThreatEngine:
             f'threats.exclusions[{number}] has no effect: "{exclusion.rule}" does not find its example',
             hint=f"in {kind} the example is found by {found}; correct the rule or the example, or remove the exclusion",
         )
+
+
+def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ...]]]]:
+    """Return every form of every value, and for each of them the value and the steps that led to it."""
+    texts: list[str] = []
+    owners: list[tuple[Item, tuple[str, ...]]] = []
+    for item in items:
+        forms = views(item[2])
+        if len(forms) > 1 and item[0] in _PERCENT_CODED and _ODD_CODES.search(item[2]) is None:
+            del forms[0]
+        for text, chain in forms:
+            if len(text) <= _CHUNK or item[4] is Scope.WHOLE:
+                texts.append(text)
+                owners.append((item, chain))
+            else:
+                chunks = [text[at : at + _CHUNK] for at in range(0, len(text) - _OVERLAP, _CHUNK - _OVERLAP)]
+                texts += chunks
+                owners += [(item, chain)] * len(chunks)
+    return texts, owners
 
 
 def _looks_at(detector: Detector, kind: PlaceKind, scope: Scope) -> bool:
