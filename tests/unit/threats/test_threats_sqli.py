@@ -83,3 +83,13 @@ def test_letters_whose_lower_case_is_longer_do_not_shift_the_span():
     text = "İİİ' OR 1=1--"
     signal = DETECTOR.scan(text, PlaceKind.QUERY)[0]
     assert text[signal.start : signal.start + 5] == "' OR "
+
+
+@pytest.mark.parametrize("text", ['"a"" or 1=1--"', 'hi"") or (""a""=""a', '""1"" or ""1""=""1'])
+def test_quotes_that_were_doubled_on_the_way_are_read_as_one(text):
+    assert judged(text)[1] >= 0.75
+
+
+def test_a_view_that_is_still_percent_encoded_is_left_to_the_decoded_one():
+    assert DETECTOR.scan("where%20is%20it%3F%20is%20null%20and%20void", PlaceKind.QUERY) == ()
+    assert judged("100%2 or 1=1")[1] >= 0.75

@@ -5,24 +5,23 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from seawall.systems.threats.detector import Signal
-from seawall.systems.threats.detectors.sql_grammar import Course, follow, is_package, truth
+from seawall.systems.threats.detectors.sql_calls import called, end_of, is_alone, prose_before
+from seawall.systems.threats.detectors.sql_grammar import Course, follow, truth
 from seawall.systems.threats.detectors.sql_lexer import Tokens
 from seawall.systems.threats.detectors.sql_statements import select_list, statement
-from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS, INJECTOR_FUNCTIONS, SQL_FUNCTIONS
+from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS
 from seawall.systems.threats.model import Severity
 
 __all__ = ["bare"]
 
 _CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
 _ANCHOR: Final = re.compile(r"[&U;HIfWFSv]|G(?=B)|K(?=.{0,40}K)|L(?=[wf])|(?<=[)n])d$|(?<=w)w")
-_OPERAND: Final = re.compile(r"[-+]?[nswivNt]?(?:\(\))?\)*$")
-_SENTENCE: Final = re.compile(r"[wn](?=[wn])|\?")
 _ARITHMETIC: Final = re.compile(r"\(n=n\)\+n$")
-_ORDINARY: Final = frozenset(("max", "min", "abs", "round", "floor", "sqrt", "pow", "exp", "now"))
 _ABOUT: Final = frozenset(("version", "user", "database", "current_database", "current_user", "schema", "db_name"))
 _NULLS: Final = re.compile(r"N(?:,N)+$")
 _TOLD: Final = 0.86
 """A statement that nobody but who administers a server writes."""
+_ROWS: Final = re.compile(r"[nsN](?:,[nsN])*+\),\((?:f|v|\(S|[nsN],)")
 _ANCHORS_CAP: Final = 24
 
 
@@ -42,27 +41,16 @@ def bare(tokens: Tokens, length: int, *, statement_first: bool = True) -> Iterat
         yield from _opening(tokens, opening, length)
     if kinds[0] == "(" and _ARITHMETIC.match(kinds):
         # A comparison of numbers where a number is due: `(5=5)*1`.
-        yield Signal("sqli-boolean", _HIGH, 0.85, 0, length)
+        yield Signal("sqli-boolean", _HIGH, 0.86, 0, length)
+    if _ROWS.match(kinds):
+        # The end of one row of values, and the beginning of another: `1),(version(),1`.
+        yield Signal("sqli-clause", _HIGH, 0.86, 0, length)
     for count, match in enumerate(_ANCHOR.finditer(kinds)):
         if count >= _ANCHORS_CAP:
             return
         judge = _JUDGES.get(match[0])
         if judge is not None:
             yield from judge(tokens, match.start(), length)
-
-
-def _prose(tokens: Tokens, index: int) -> int:
-    """How many places before the token at an index are not SQL."""
-    return len(_SENTENCE.findall(tokens.kinds, 0, index))
-
-
-def _simple(tokens: Tokens, index: int) -> bool:
-    """Tell whether but an operand, or nothing, stands before the token at an index."""
-    return index <= 12 and _OPERAND.match(tokens.kinds[:index]) is not None
-
-
-def _end(tokens: Tokens, course: Course, length: int) -> int:
-    return tokens.starts[course.end] if course.end < len(tokens.starts) else length
 
 
 def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -106,9 +94,9 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index + 1)
     if course.end == index + 1:
         return
-    simple = _simple(tokens, index)
+    simple = is_alone(tokens, index)
     whole = course.by != "?"
-    start, end = tokens.starts[0 if simple else index], _end(tokens, course, length)
+    start, end = tokens.starts[0 if simple else index], end_of(tokens, course, length)
     if course.certain and not course.select:
         yield Signal("sqli-function", _CRITICAL, 0.96 if whole or simple else 0.7, start, end)
     elif course.constant or course.same:
@@ -144,7 +132,7 @@ def _constant(tokens: Tokens, index: int, course: Course, *, simple: bool) -> fl
     if simple:
         lone_name = course.same and not course.constant and before == "w" and course.by == ""
         return 0.96 if course.by != "?" and not lone_name else 0.75
-    words = _prose(tokens, index)
+    words = prose_before(tokens, index)
     sure = course.by in ("d", ";", "t") or (truth(tokens, index + 1) is not None and not course.sums)
     if words == 0 and "=" in before and "n=n" not in before and "+" not in before:
         return 0.93 if sure else 0.7
@@ -172,9 +160,9 @@ def _union(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     follows = index + 1
     while kinds[follows : follows + 1] in ("A", "(", "!"):
         follows += 1
-    words = _prose(tokens, index)
+    words = prose_before(tokens, index)
     start = tokens.starts[index]
-    simple = index > 0 and _simple(tokens, index) and kinds[index - 1] in "n)sNv"
+    simple = index > 0 and is_alone(tokens, index) and kinds[index - 1] in "n)sNv"
     if simple and tokens.texts[follows : follows + 1] in (["values"], ["table"]) and follows + 1 < len(kinds):
         yield Signal("sqli-union", _CRITICAL, 0.9, start, length)
     elif kinds[follows : follows + 1] == "S":
@@ -201,12 +189,12 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     follows = index + 1
     confidence = statement(tokens, follows)
     if confidence < 0.3:
-        if tokens.kinds[follows : follows + 1] == "d" and index and _simple(tokens, index):
+        if tokens.kinds[follows : follows + 1] == "d" and index and is_alone(tokens, index):
             bare_end = not tokens.texts[follows].lstrip("-#/*! +")
             yield Signal("sqli-comment", _HIGH, 0.86 if bare_end else 0.3, tokens.starts[index], length)
         return
-    simple = _simple(tokens, index)
-    sentence = (_prose(tokens, index) > 1 and statement(tokens, 0) < 0.6) or confidence <= 0.5
+    simple = is_alone(tokens, index)
+    sentence = (prose_before(tokens, index) > 1 and statement(tokens, 0) < 0.6) or confidence <= 0.5
     confidence = min(0.98, confidence + 0.1) if simple and confidence > 0.4 else confidence - (0.25 if sentence else 0)
     if not simple and not sentence:
         confidence = min(confidence, 0.8) if confidence < 0.95 else confidence
@@ -216,15 +204,17 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 def _having(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index + 1)
     if course.constant or course.same or course.certain:
-        sure = _prose(tokens, index) <= 1 and course.by != "?"
-        yield Signal("sqli-clause", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], _end(tokens, course, length))
+        sure = prose_before(tokens, index) <= 1 and course.by != "?"
+        yield Signal("sqli-clause", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], end_of(tokens, course, length))
 
 
 def _where(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index + 1)
     if course.constant or course.same or course.certain:
-        sure = _prose(tokens, index) <= 2
-        yield Signal("sqli-tautology", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], _end(tokens, course, length))
+        sure = prose_before(tokens, index) <= 2
+        yield Signal(
+            "sqli-tautology", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], end_of(tokens, course, length)
+        )
 
 
 def _into(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -240,13 +230,13 @@ def _order(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index + 2)
     if index == 0 and course.by == "d" and tokens.kinds[2:3] == "n" and not tokens.texts[course.end].lstrip("-#/*! +"):
         yield Signal("sqli-clause", _HIGH, 0.88, 0, length)
-    if index == 0 or not _simple(tokens, index) or tokens.kinds[index - 1] not in "n)svw":
+    if index == 0 or not is_alone(tokens, index) or tokens.kinds[index - 1] not in "n)svw":
         return
     number = tokens.kinds[index + 2 : index + 3] in ("n", "(", "f", "N")
     if course.by == "?" or (tokens.kinds[index - 1] == "w" and not (number and course.by == "d")):
         return
     confidence = 0.93 if course.by in ("d", ";") or course.calls or course.constant else 0.85 if number else 0.5
-    yield Signal("sqli-clause", _HIGH, confidence, tokens.starts[0], _end(tokens, course, length))
+    yield Signal("sqli-clause", _HIGH, confidence, tokens.starts[0], end_of(tokens, course, length))
 
 
 def _query(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -264,7 +254,7 @@ def _query(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     elif tokens.hidden and query >= 0.6 and index:
         yield Signal("sqli-query", _CRITICAL, 0.8, tokens.starts[index], length)
     elif query > 0.9:
-        sure = _prose(tokens, index) <= 1
+        sure = prose_before(tokens, index) <= 1
         yield Signal("sqli-catalogue", _CRITICAL, 0.95 if sure else 0.7, tokens.starts[index], length)
 
 
@@ -276,85 +266,13 @@ def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         return
     course = follow(tokens, index)
     if course.by != "?" or course.calls or course.constant:
-        yield Signal("sqli-condition", _HIGH, 0.93, tokens.starts[index], _end(tokens, course, length))
-
-
-def _function(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
-    """A call: of what only attackers call, or of much at once."""
-    name = tokens.texts[index]
-    package = is_package(tokens, index)
-    if name in ("exec", "execute") and tokens.kinds[index + 2 : index + 3] == "v":
-        yield Signal("sqli-stacked", _CRITICAL, 0.93, tokens.starts[index], length)
-    if name not in SQL_FUNCTIONS and not package:
-        return
-    if tokens.kinds[index - 1 : index] == "." and not package:
-        return
-    if name in INJECTOR_FUNCTIONS or package:
-        yield Signal("sqli-function", _CRITICAL, _injector(tokens, index), tokens.starts[index], length)
-        return
-    course = follow(tokens, index)
-    end = _end(tokens, course, length)
-    if name == "sleep":
-        rule, sure = "sqli-time", _sleep(tokens, index)
-    elif course.certain and course.by != "?":
-        rule, sure = "sqli-function", 0.93
-    elif course.select:
-        rule, sure = "sqli-subquery", 0.9 if course.source else 0.7
-    else:
-        rule, sure = _composed(tokens, index, course)
-    yield Signal(rule, _HIGH, sure, tokens.starts[index], end)
-
-
-def _injector(tokens: Tokens, index: int) -> float:
-    """How sure a call of a function is that only attackers use."""
-    kinds, name = tokens.kinds, tokens.texts[index]
-    argument = kinds[index + 2 : index + 3]
-    if name == "benchmark" and "," not in kinds[index:]:
-        return 0.3
-    if argument == "w" and tokens.texts[index + 2].startswith("__"):
-        return 0.94
-    if argument not in ("n", "s", "t", "N", "v", "(", "S", "f", "!", "+", "K", "i", "") and "_version" not in name:
-        return 0.4
-    return 0.94 if _prose(tokens, index) <= 2 else 0.6
-
-
-def _sleep(tokens: Tokens, index: int) -> float:
-    """How sure a call of SLEEP is, which many languages have."""
-    kinds = tokens.kinds
-    argument = kinds[index + 2 : index + 3]
-    if argument not in ("n", "(", "f", "w") or kinds[index + 3 : index + 4] not in (")", "", "+", "("):
-        return 0.0
-    if argument == "w" and not tokens.texts[index + 2].startswith("__"):
-        return 0.4
-    alone = index == 0 or kinds[index - 1] in "=+(,&;!SBAWH" or (_simple(tokens, index) and kinds[index - 1] in "n)s")
-    return 0.9 if alone else 0.4
-
-
-def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:
-    """Rule and confidence for calls within calls, and for texts that are built of numbers."""
-    kinds, name = tokens.kinds, tokens.texts[index]
-    if name in ("if", "iif"):
-        if kinds.count(",", index) > 1 and (course.constant or (course.calls > 2 and "=" in kinds)):
-            return "sqli-condition", 0.93 if kinds[index + 2 : index + 5] == "n=n" else 0.88
-    elif course.calls > 1 and name not in _ORDINARY:
-        texts = name in ("char", "chr", "nchar") and tokens.texts.count(name) > 1
-        built = texts or name in ("unhex", "concat") or (course.constant and course.by != "?")
-        return "sqli-function", 0.85 if built else 0.4
-    elif name in ("char", "concat", "chr") and _many_numbers(kinds, index):
-        return "sqli-function", 0.85
-    elif name in ("user", "database", "version", "schema", "current_user", "db_name"):
-        return "sqli-function", (0.5 if index else 0.3) if kinds[index + 2 : index + 3] == ")" else 0.0
-    return "sqli-function", 0.0
-
-
-def _many_numbers(kinds: str, index: int) -> bool:
-    return kinds[index + 1 : index + 6] in ("(n,n,", "(n,n)") or kinds[index + 1 : index + 4] == "(n,"
+        yield Signal("sqli-condition", _HIGH, 0.93, tokens.starts[index], end_of(tokens, course, length))
 
 
 def _comment(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """A number or a bracket, and nothing but a comment: `1)--`."""
     kinds = tokens.kinds
-    if _simple(tokens, index) and not tokens.texts[index].lstrip("-#/*! +"):
+    if is_alone(tokens, index) and not tokens.texts[index].lstrip("-#/*! +"):
         sure = 0.75 if kinds[index - 1] == ")" else 0.45
         yield Signal("sqli-comment", _MEDIUM, sure, tokens.starts[0], length)
 
@@ -381,7 +299,7 @@ def _source(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         for text in tokens.texts[index + 1 : index + 5]
         if "_" in text or "$" in text or (text.startswith("sys") and text != "sys")
     ]
-    if tables and CATALOGUE.match(tables[-1]) and _prose(tokens, index) <= 1:
+    if tables and CATALOGUE.match(tables[-1]) and prose_before(tokens, index) <= 1:
         yield Signal("sqli-catalogue", _HIGH, 0.85, tokens.starts[index], length)
 
 
@@ -403,7 +321,7 @@ _JUDGES: Final[dict[str, Callable[[Tokens, int, int], Iterator[Signal]]]] = {
     "U": _union,
     "W": _where,
     "d": _comment,
-    "f": _function,
+    "f": called,
     "v": _variable,
     "w": _names,
 }

@@ -42,6 +42,8 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
         sure |= signal.confidence >= _SURE
         _keep(best, signal)
     if not sure:
+        if '""' in lower and _DOUBLED.search(lower):
+            lower = lower.replace('""', '"')
         for signal in bare(read(lower), len(lower)):
             _keep(best, signal)
             if signal.confidence >= _CERTAIN:
@@ -58,7 +60,7 @@ def _breaks(lower: str) -> Iterator[Signal]:
         # Of backticks, of which Markdown is full, only what is sure.
         yield from (signal for signal in broken(lower, "`") if signal.confidence >= _SURE)
     if '""' in lower and _DOUBLED.search(lower):
-        # Quotes that were doubled on the way, as in CSV. Spans are those of the text before.
+        # Quotes that were doubled on the way, as in CSV. Spans are about those of the text as it came.
         for signal in broken(lower.replace('""', '"'), '"'):
             yield signal._replace(end=len(lower))
 
@@ -135,7 +137,7 @@ DETECTOR: Final = Detector(
             r"(?:\s|/\*[\s\S]{0,40}\*/){0,8}\("
         ),
         r"\b(?:dbms|utl|ctxsys|user_lock)[_.]\w",
-        r"\d\)*\s{0,8}(?:;|--|#|/\*)|\(\d{1,9}\s?=\s?\d",
+        r"\d\)*\s{0,8}(?:;|--|#|/\*)|\d\s{0,4}\)\s{0,4},\s{0,4}\(|\(\d{1,9}\s?=\s?\d",
         r"/\*!|\banalyse\s{0,20}\(",
         r"\bcase\b[\s\S]{0,200}\bwhen\b",
         r"information_schema|sysobjects|syscolumns|pg_catalog|sqlite_master",
