@@ -5,7 +5,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 
 __all__ = ["Reach", "disguised", "numeric", "reach", "unusual"]
 
-_NUMERIC = re.compile(r"(?:0x[0-9a-f]{0,20}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{0,20}|[0-9]{1,20})){0,3}\.?", re.IGNORECASE)
+_NUMERIC = re.compile(
+    r"(?:0x[0-9a-f]{0,20}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{0,20}|[0-9]{1,20})){0,3}\.?", re.IGNORECASE | re.ASCII
+)
 _PLAIN = re.compile(r"(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}")
 _METADATA_NETWORKS = tuple(
     ip_network(text) for text in ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")

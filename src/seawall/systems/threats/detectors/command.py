@@ -56,7 +56,7 @@ _GLOBBED = (
 )  # fmt: skip
 _BIN = re.compile(
     r"(?:^|/)(?:usr/|local/|opt/)*s?bin/$|system32[\\/]+$|^/+[?*\w]*[?*][?*\w/]*/$|^[./]*(?:usr/)?s?bin/$",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _LAST = re.compile(r"[\s=&?,/]")
 _LISTED = re.compile(r"^[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,}$")

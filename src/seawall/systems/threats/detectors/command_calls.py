@@ -12,7 +12,8 @@ from seawall.systems.threats.model import Severity
 __all__ = ["calls"]
 
 _CALL = re.compile(
-    r"(?P<php>\b(?:system|passthru|shell_exec|exec|popen|proc_open|pcntl_exec|expect_popen)\s*\(\s*)"
+    r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
+    r"(?:(?P<php>\b(?:system|passthru|shell_exec|exec|popen|proc_open|pcntl_exec|expect_popen)\s*\(\s*)"
     r"|(?P<python>\bos\s*\.\s*(?:system|popen|exec\w{1,3}|spawn\w{1,3})\s*\(\s*|\bsubprocess\s*\.\s*(?:\w+)\s*\(\s*|\bcommands\.getoutput\s*\(|__import__\s*\(\s*[\"'](?:os|subprocess|commands|pty|platform)[\"']\s*\))"
     r"|(?P<java>getruntime\s*\(\s*\)\s*\.\s*exec\s*\(|new\s+(?:java\.lang\.)?processbuilder\s*\()"
     r"|(?P<node>require\s*\(\s*[\"'`](?:node:)?child_process[\"'`]\s*\)|child_process[\"'`)\]]*\s*\.\s*\w+|\b(?:exec|spawn)sync\s*\(\s*[\"'`])"
@@ -22,9 +23,9 @@ _CALL = re.compile(
     r"|(?P<shock>\(\s*\)\s*\{[^}]{0,40}\}\s*;)"
     r"|(?P<ssi><!--\s*#\s*(?:exec|include|echo|config|set|printenv|fsize|flastmod)\b)"
     r"|(?P<socket>/dev/(?:tcp|udp)/[\w.]|\b(?:nc|ncat|netcat)(?:\.\w+)?\s[^|;&]{0,60}-[a-z]*[ec]\b|\bbash\s+-i\b|\bsh\s+-i\b|\bmkfifo\s+/|0<&\d|\d>&\d|pty\.spawn)"
-    r"|(?P<expand>%comspec%|%systemroot%[\\/]|%windir%[\\/]|\bcmd(?:\.exe)?\s*/[ckv]\b|\$\{?IFS\b|\$\(\(\s*\d+\s*[+*-]\s*\d+\s*\)\)|\$\{?(?:PATH|HOME|SHELL|RANDOM)(?::0:1\})|;\s*\$[a-z_]{1,12}\s*$|[;&|]\s*\$[a-z]\w{0,8}\$[a-z]|\w=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w)"
-    r"|(?P<info>\bphpinfo\s*\(\s*\d{0,2}\s*\))",
-    re.IGNORECASE,
+    r"|(?P<expand>%comspec%|%systemroot%[\\/]|%windir%[\\/]|\bcmd(?:\.exe)?\s*/[ckv]\b|\$\{?IFS\b|\$\(\(\s*\d+\s*[+*-]\s*\d+\s*\)\)|\$\{?(?:PATH|HOME|SHELL|RANDOM)(?::0:1\})|;\s*\$[a-z_]{1,12}\s*$|[;&|]\s*\$[a-z]\w{0,8}\$[a-z]|=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w)"
+    r"|(?P<info>\bphpinfo\s*\(\s*\d{0,2}\s*\)))",
+    re.IGNORECASE | re.ASCII,
 )
 _CALLED = {
     "php": 0.55, "python": 0.8, "java": 0.93, "node": 0.88, "ruby": 0.8, "windows": 0.82, "perl": 0.85, "shock": 0.97,

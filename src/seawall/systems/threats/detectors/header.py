@@ -32,15 +32,17 @@ _FIELD = re.compile(
     rf"|(?P<request>{'|'.join(_REQUESTS)})|(?P<mail>{_MAIL})"
     r"|(?P<any>x-[a-z][a-z0-9-]{1,40}"
     r"|[a-z]{2,20}-?(?:injected|injection|header|evil|test|crlf)[a-z-]{0,20}))[ \t]{0,4}:",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _MESSAGE = re.compile(
     _BREAK + r"[ \t]{0,4}(?:HTTP/[0-9](?:\.[0-9])?[ \t]+\d{3}"
     r"|(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE|CONNECT)[ \t]+(?:/|https?:)\S{0,512}[ \t]+HTTP/\d"
     r"|(?:RCPT|MAIL|HELO|EHLO|QUIT|DATA)(?:[ \t]|\r|\n|$))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_MARKUP = re.compile(r"(?:[\r\n]|%0[ad]|\\[rn]){2,8}+[ \t]{0,4}<(?:html|script|svg|img|body|iframe)", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"(?:[\r\n]|%0[ad]|\\[rn]){2,8}+[ \t]{0,4}<(?:html|script|svg|img|body|iframe)", re.IGNORECASE | re.ASCII
+)
 _LINE = re.compile(r"[\r\n]")
 _REDIS = re.compile(
     _BREAK + r"(?:\*\d{1,3}[\r\n]|(?:SET|FLUSHALL|CONFIG SET|SLAVEOF|EVAL|AUTH|KEYS)\s{1,8}\S|stats\b|\$\d{1,6}[\r\n])"

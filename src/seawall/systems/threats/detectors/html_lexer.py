@@ -32,14 +32,14 @@ _OPEN = re.compile(
     r"<(?:(/?)([a-z][a-z0-9:._-]*+)"
     rf"|{_GAP}(/?){_GAP}((?:script|iframe|svg|img|object|embed|body)(?![a-z0-9]))"
     r"|([!?%]))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _ATTRIBUTE = re.compile(
     r"[\s/\x00-\x20]*+"
     r"(?:(>)|([^\s\x00-\x20/>=<][^\s\x00-\x20/>=]*+|[=<])"
     rf"(?:{_GAP}={_GAP}(?:\\?\"([^\"]*+)\"?|\\?'([^']*+)'?|\\?`([^`]*+)`?|([^\s\x00-\x20>]*+)))?+)"
 )
-_NAME = re.compile(r"[^a-z@:#_]*([a-z0-9@:#_.-]*)", re.IGNORECASE)
+_NAME = re.compile(r"[^a-z@:#_]*([a-z0-9@:#_.-]*)", re.IGNORECASE | re.ASCII)
 
 
 class Attribute(NamedTuple):

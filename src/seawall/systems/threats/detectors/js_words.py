@@ -13,8 +13,10 @@ __all__ = ["Script", "active_url", "judge", "looks_called", "symbols_only"]
 MAX_URL = 512
 """Characters of a URL that are looked at for its scheme."""
 
+# The first line spares the middles of words, where nothing starts, all the others.
 _WORDS = re.compile(
-    r"(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
+    r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
+    r"(?:(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
     r"(?:alert|confirm|prompt|msgbox|print(?=\(\)))(?:/\*[^*]{0,40}\*/|\s|\\?\.(?:call|apply|bind)|\?\.){0,3}+[(`])"
     r"|(?P<run>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis)\s*\.\s*)?(?:eval|execscript|set(?:timeout|interval|immediate)|function)"
     r"(?:/\*[^*]{0,40}\*/|\s|\?\.){0,3}+[(`](?!\s*\)\s*\{))"
@@ -26,8 +28,8 @@ _WORDS = re.compile(
     r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"
     r"|(?P<reach>new\s+(?:xmlhttprequest|image|websocket|activexobject)|\b(?:local|session)storage\s*[.\[]|navigator\s*\.\s*sendbeacon|\bimportscripts\s*\(|(?<![\w.$])fetch\s*[(`]\s*[\"'`/]|createobject\s*\(|xmldom)"
     r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|[=,(]\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\d\.\.?tostring\s*\(|\b(?:eval|alert|confirm|prompt)\s*\.\s*(?:call|apply|bind|source)\b|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
-    r"|(?P<quoted>['\"`](?:al|ale|aler|con|pro|ev|eva)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|ev|con|pro)/\s*\.source)",
-    re.IGNORECASE,
+    r"|(?P<quoted>['\"`](?:al|ale|aler|con|pro|ev|eva)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|ev|con|pro)/\s*\.source))",
+    re.IGNORECASE | re.ASCII,
 )
 # What every one of these words comes with: a quick look that spares the long one.
 _ANY = re.compile(
@@ -41,25 +43,25 @@ _WEIGHTS = {
 _ARGUMENT = re.compile(
     r"\s*(?:\d[\w.]{0,20}\s*[)`;,]|['\"`\\/][^'\"`)(]{0,60}['\"`\\/]|\)|document\b|location\b|string\b|window\b|origin\b|self\b|this\b"
     r"|top\b|parent\b|unescape\b|name\s*\)|localstorage|xss|[\[({!+~-]|/|[^\x00-\x7f]|alert|[a-z]\)|&)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _BREAK_BEFORE = re.compile(
     r"(?:^|['\"`)\]};\\>/]|\b\d+|^\w{1,12})\s*[;+\-*/,|&^%?:<>={}()~!\n]+\s*(?:\w{1,6}=)?\(*$|^[\s(!+~-]*$|\$\{\s*$|javascript:\S*$"
 )
 _CALLED = re.compile(
     r"[(`]|=(?![\"']?\s*$)|javascript|;|\\[ux]|\$\{|&#|&\w+;|%28|//|\beval\b|\bname\b|\balert\b|\blocation\b|\bthrow\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _IGNORED = re.compile(
     r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028\u2029\ufeff]+|\\(?:[tnrfvb0]|x[01][0-9a-f]|u00[01][0-9a-f]|x20)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SCHEME = re.compile(
     r"(?:\\x[0-9a-f]{2}|\\\d{1,3}|[\"'`(\\<]|url[=(:]|\d+\s*;(?:url=)?|feed:|view-source:|jar:|wyciwyg:|[^\x00-\x7f])*+"
     r"(?:(?P<code>(?:j(?:ava)?|vb|live|mocha|jav\w{1,2})script|mocha|vbs)\s*[:#]|"
     r"(?P<data>data:(?!image/(?:png|jpe?g|gif|webp|bmp|avif|x-icon))[^,]{0,120}?(?:html|svg|xml|script|,|base64))|"
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _ASSIGNED = re.compile(r"\s{0,4}=(?!=)|\s{0,4}[)+]")
 _INVOKED = re.compile(r"\]\s{0,4}[(`=]")

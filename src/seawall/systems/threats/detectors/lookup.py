@@ -21,14 +21,16 @@ MAX_LENGTH = 8192
 _INNER = re.compile(r"[$%]\{([^${}%]{0,512})\}")
 _JNDI = re.compile(
     r"[$%#]\{?\s{0,4}\{?\s{0,4}j\s{0,4}n\s{0,4}d\s{0,4}i\s{0,4}:|\bjndi\s*:\s*(?:ldaps?|rmi|dns|iiop|corba|nds|nis|https?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_EXTERNAL = re.compile(r"[$%]\{\s*(?:script|dns|url|file|const|xml|resourcebundle|base64decoder)\s*:", re.IGNORECASE)
+_EXTERNAL = re.compile(
+    r"[$%]\{\s*(?:script|dns|url|file|const|xml|resourcebundle|base64decoder)\s*:", re.IGNORECASE | re.ASCII
+)
 _KNOWN = re.compile(
     r"[$%]\{\s*(?:env|sys|java|ctx|main|map|sd|event|docker|k8s|kubernetes|spring|web|log4j|bundle|jvmrunargs|hostname|date|marker|lower|upper|sysproperty|base64)\s*:|\$\{::?-|\$\{hostname\}",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_START = re.compile(r"[$%]\{|jndi", re.IGNORECASE)
+_START = re.compile(r"[$%]\{|jndi", re.IGNORECASE | re.ASCII)
 
 
 def _value(body: str) -> str:

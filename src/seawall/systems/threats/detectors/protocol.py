@@ -8,15 +8,15 @@ from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR"]
 
-_NULL = re.compile(r"\x00|%00|%u0000", re.IGNORECASE)
+_NULL = re.compile(r"\x00|%00|%u0000", re.IGNORECASE | re.ASCII)
 # Two to six bytes for a character that needs fewer (RFC 3629, section 10), before and after percent decoding.
 _OVERLONG = re.compile(
     r"%(?:c[01]%[89ab][0-9a-f]|e0%[89][0-9a-f]%[89ab]|f0%8[0-9a-f]%[89ab]|f8%8[0-7]|fc%8[0-3])|\xc0[\xa2\xa7\xae\xaf\xbc\xbe]|\xc1\x9c|[\udcc0\udcc1][\udc80-\udcbf]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_BROKEN = re.compile(r"%c[01]%(?:[0-7][0-9a-f])|%%[0-9a-f]{2}%?[0-9a-f]{2}|%25%(?:2e|5c|2f)", re.IGNORECASE)
-_WIDE = re.compile(r"%u(?:00[0-7][0-9a-f]|ff[0-5][0-9a-f]|221[56])", re.IGNORECASE)
-_DOUBLE = re.compile(r"%25(?:25)?(?:2[2-9ef]|3[ce]|5c|0[0ad])", re.IGNORECASE)
+_BROKEN = re.compile(r"%c[01]%(?:[0-7][0-9a-f])|%%[0-9a-f]{2}%?[0-9a-f]{2}|%25%(?:2e|5c|2f)", re.IGNORECASE | re.ASCII)
+_WIDE = re.compile(r"%u(?:00[0-7][0-9a-f]|ff[0-5][0-9a-f]|221[56])", re.IGNORECASE | re.ASCII)
+_DOUBLE = re.compile(r"%25(?:25)?(?:2[2-9ef]|3[ce]|5c|0[0ad])", re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udc7f\udd00-\udfff]")
 

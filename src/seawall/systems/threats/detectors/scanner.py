@@ -26,14 +26,14 @@ _TOOLS = (
 )  # fmt: skip
 _LIBRARIES = re.compile(
     r"^(?:python-requests|python-urllib|python/\d|aiohttp|go-http-client|java/\d|libwww-perl|lwp|perl|wget|curl|php/\d|ruby|okhttp|scrapy|mechanize|winhttp|httpclient|axios|node-fetch|rest-client|guzzlehttp|http_request)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _NAMES = "|".join(re.escape(tool) for tool in sorted(_TOOLS, key=len, reverse=True))
-_AGENT = re.compile(rf"(?<![a-z0-9-])(?:{_NAMES})(?![a-z])", re.IGNORECASE)
+_AGENT = re.compile(rf"(?<![a-z0-9-])(?:{_NAMES})(?![a-z])", re.IGNORECASE | re.ASCII)
 _MARK = re.compile(
     r"acunetix[-_]wvs|acunetix_?(?:invalid|inexistent|test)|acu_nonexistent|nessus(?:_is_probing|\d*\.html|_test)|nikto-?test|netsparker(?:\d|=|-)|appscan_(?:fingerprint|delete)|wvs_test|sqlmap_?(?:test|data)|qualys-?(?:scan|test)"
     r"|w00tw00t\.at|zap:(?:xss|zap)|openvas[-_]?(?:vt|test|check)|nmaplowercheck|nmapupper|nice%20ports|trinity\.txt\.bak|vuln_?scan(?:ner)?_?test|\bcirt\.net/rfiinc|detectify-?test|burp-?collab|\.nasl\b|rapid7\.com/probe|vulnweb\.com/\S+\?test",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 # Asked for on hosts that never had them.
 _PATHS = re.compile(
@@ -43,11 +43,11 @@ _PATHS = re.compile(
     r"|vendor/phpunit/|eval-stdin\.php|phpunit\.xsd|cgi-bin/(?:[^?]{0,200}\.(?:cgi|pl|sh)|luci|test|php|status|authlogin)|boaform/|goform/|hnap1|setup\.cgi|manager/(?:html|text|status)$|host-manager/html|jmx-console|web-console/|invoker/(?:jmx|ejb)"
     r"|actuator/(?:env|heapdump|gateway|jolokia|mappings|configprops|threaddump|beans|trace|logfile|shutdown)|jolokia/|solr/admin|_ignition/execute-solution|telescope/requests|server-(?:status|info)$|phpinfo\.php|(?:php-?)?info\.php$|test\.php$|xmlrpc\.php$|wlwmanifest\.xml|wp-json/wp/v2/users|wp-admin/(?:install|setup-config)\.php"
     r"|console/(?:login/loginform\.jsp|css/|images/)|wls-wsat/|_async/asyncresponse|struts2?-showcase|axis2?/|hudson/|jenkins/script|elmah\.axd|trace\.axd|owa/auth|autodiscover/autodiscover\.(?:json|xml)|ecp/(?:current|default)|aspnet_client/|sdk/(?:webdeviceconfig|vimservice)|nmaplowercheck|evox/about|remote/(?:fgt_lang|login)|dana-na/|\+cscoe\+|\+cscot\+|vpn/\.\./|mgmt/(?:tm|shared)|tmui/login|api/jsonws|securityrealm/user|_cat/indices|_search\?|_nodes|_all_dbs|v2/_catalog|druid/index|nacos/v1|geoserver/web|portal/redlion|level/\d+/exec|device\.rsp|currentsetting\.htm|shell\.(?:php|jsp|asp)x?$|web\.config$)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SURE_PATHS = re.compile(
     r"\.git/|\.svn/|\.env|\.aws|\.ssh|\.docker|eval-stdin|vendor/phpunit|boaform|hnap1|_ignition|fgt_lang|wls-wsat|heapdump|wp-config\.php[.~]|id_rsa|\.vscode/sftp|securityrealm|cscoe|cscot|jolokia|jmx-console|invoker/|goform|nmaplower|evox|level/\d+/exec|webdeviceconfig",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 

@@ -13,31 +13,31 @@ __all__ = ["Command", "commands", "reveal"]
 MAX_COMMANDS = 64
 _BLANK = re.compile(
     r"\$\{?IFS(?:%\?\?|%\?|:\d+:\d+)?\}?(?:\$(?:\d|[@*]|\(\)))?|%(?:ProgramFiles|CommonProgramFiles):~10,(?:1|-5)%|\\\n|\$\{?BLANK\}?|\xa0|%0[9bc]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SLASH = re.compile(
     r"\$\{(?:PATH|HOME|PWD|SHELL|OLDPWD)(?::0:1|%%\w{1,12}\*?|:~0,1)\}|\$\((?:echo\s+\.\s*\|\s*tr|tr\s+)[^)]{0,30}\)|%HOMEPATH:~0,-?\d{1,2}%",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SLICE = re.compile(
     r"\$\{#?[A-Z_@*!][A-Z0-9_]*(?::~?-?\d*(?::-?\d*)?|[#%/^,@]{1,2}[^}]{0,20})\}|%[A-Z_]+:~-?\d+(?:,-?\d+)?%",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _NOTHING = re.compile(
     r"(?<=[a-z/.\-])(?:\$[@*!#?\d]|\$\(\)|``|\$\{[@*!\w]{1,12}\}|''|\"\"|\$[a-z](?=[^a-z0-9_]|$))(?=[a-z/.\s\-]|$|[^\x00-\x7f])"
     r"|(?<=[;|&\s(])(?:''|\"\"|\$@|\$\*)(?=[a-z])",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _QUOTED = re.compile(
     r"(?<=[a-z/])(?:'([a-z./-]{1,8})'|\"([a-z./-]{1,8})\")|(?<![a-z0-9='\":,\[{(])(?:'([a-z]{1,6})'|\"([a-z]{1,6})\")(?=[a-z'\"/])",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_ESCAPED = re.compile(r"(?<=[\s;|&`(/a-z\\^])[\\^](?=[a-z/])|^[\\^](?=[a-z])", re.IGNORECASE)
+_ESCAPED = re.compile(r"(?<=[\s;|&`(/a-z\\^])[\\^](?=[a-z/])|^[\\^](?=[a-z])", re.IGNORECASE | re.ASCII)
 _HAS_ESCAPE = re.compile(
     r"[a-z](?:[\\^][a-z]{1,3}){2}|[;|&`(][\\^][a-z][\\^]?[a-z]|(?:^|[\s;|&(`])[a-z]{1,3}[\\^][a-z]{1,8}(?=\s+[/\\.~-]|\s*$)|/e\\tc|pass\\wd|pas\\s",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_BRACES = re.compile(r"\{([a-z./]{2,16}(?:,[^{},\s]{1,64}){1,8})\}", re.IGNORECASE)
+_BRACES = re.compile(r"\{([a-z./]{2,16}(?:,[^{},\s]{1,64}){1,8})\}", re.IGNORECASE | re.ASCII)
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.){1,64})'")
 
 _POSITION = re.compile(
@@ -45,7 +45,7 @@ _POSITION = re.compile(
     r"[\s\"'@(!{+,\\]{0,24}+(?:\w{1,32}=\S{0,64}\s+){0,3}"
     r"(?P<path>(?:[a-z]:)?(?:[\w.?*~\[\]-]*[/\\]){0,8})(?P<word>[a-z?*\[][a-z0-9?*\[\]._-]{0,30})"
     r"(?!\w)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _STOP = re.compile(r"[;|&`\n\r]|\)(?=\s*[\"']?\s*$)")
 MAX_ARGUMENTS = 240

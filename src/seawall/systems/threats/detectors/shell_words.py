@@ -60,31 +60,33 @@ _SENSITIVE = re.compile(
     r"/etc/|/proc/(?:self|\d|version|cpuinfo|net|mounts)|/var/(?:log|mail|spool)|/root/|/dev/(?:tcp|udp|null|shm)|\.ssh\b|\.bash_history"
     r"|\.htpasswd|wp-config|web\.config|[a-z]:[\\/]+(?:windows|winnt|boot|inetpub|users|/|$)|(?:boot|win|system)\.ini|passw|shadow|/bin/(?:ba|z|k|c|da)?sh\b"
     r"|%(?:systemroot|windir|comspec|temp)%|/etc$|/tmp/",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _PATH = re.compile(
     r"(?:^|[\s\"'=<>])(?:/(?:etc|var|tmp|home|usr|s?bin|proc|root|dev|opt|sys|boot|lib(?:64)?|mnt|srv|run|media|www|data|app)\b|/(?:\s|$|\*|[\"'])"
     r"|\.{1,2}/|~/?(?:\s|$|\w)|[a-z]:(?:[\\/]|$|\s)|\\\\\w|/[?*\w.]*[?*\[]|\.(?:\s|$)|[\w*?-]+/\*)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_OPTION = re.compile(r"^\s*(?:-{1,2}[a-z0-9]|a?ux\b|auxw|/[a-z?]{1,4}(?:\s|:|$))", re.IGNORECASE)
+_OPTION = re.compile(r"^\s*(?:-{1,2}[a-z0-9]|a?ux\b|auxw|/[a-z?]{1,4}(?:\s|:|$))", re.IGNORECASE | re.ASCII)
 _FILE = re.compile(
     r"^\s*[\"']?[\w*?./\\-]*\.(?:txt|log|conf|cfg|ini|php\d?|py|sh|pl|rb|js|jsp|aspx?|xml|json|ya?ml|env|db|sql|bak|key|pem|exe|bat|ps1|c|so|passwd|htaccess|html?|csv|dat|sqlite)\b"
     r"|^\s*[\"']?[\w.?-]*\*(?:\s|$|[\"'])|[<>]\s*[\w./\\&]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _ADDRESS = re.compile(
     r"(?:https?|ftp|tftp|smb|gopher|file)://|\b\d{1,3}(?:\.\d{1,3}){3}\b|\blocalhost\b|\b(?:[a-z0-9_-]{1,63}\.)+[a-z]{2,12}\b|\$|`|\b0x[0-9a-f]{8}\b|::1",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_NUMBER = re.compile(r"^\s*(?:/t\s+)?[\"'(]?\d+(?:\.\d+)?[smhd]?[\"')]?\s*(?:$|[#>&;|\"'()}/])", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"^\s*(?:/t\s+)?[\"'(]?\d+(?:\.\d+)?[smhd]?[\"')]?\s*(?:$|[#>&;|\"'()}/])", re.IGNORECASE | re.ASCII
+)
 _RUN = re.compile(
     r"^\s*(?:-{1,2}(?:[a-z]*[ceirm]\b|enc|nop|ep|exec|command|file|version|w\b|sta\b|noprofile)|/[ckqv]\b|<|[\w./-]+\.(?:sh|py|pl|rb|php|js|ps1|bat)\b|\S*://|iex\b)|invoke-|download(?:string|file)|[\"']import\s",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _PHRASE = re.compile(
     r"^\s*(?:user|users|localgroup|group|view|share|start|stop|use|accounts|session|add|query|delete|save|-9|-kill|-[a-z]{1,2}\b|/[a-z]\b|now\b|\S+@\S+\.\S+|path=|powershell|cmd|calc|notepad|-c\s|&&|\|\|)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _GIVEN = re.compile(r"^[\s)}\"'`#\\/*,\]-]*$")
 _MESSAGE = re.compile(r"^\s*(?:-[ne]+\s|[\"'$`(]|\S*[\d_]\S*\s*$|\S{1,40}\s*$|\S+\s*>)")

@@ -14,11 +14,11 @@ MAX_SIGNALS = 8
 MAX_URLS = 16
 _URL = re.compile(
     r"(?P<scheme>(?<![a-z0-9.+-])[a-z][a-z0-9.+-]{1,24}|)(?P<slashes>:[/\\]{1,4}|(?:^|(?<=[=\s\"'(,]))[/\\]{2})(?P<authority>[^\s/\\?#\"'<>()|]{0,256})(?=(?P<rest>[^\s\"'<>]{0,256}))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _BARE = re.compile(
     r"^\s*(?P<host>localhost|\[[0-9a-f:.]{2,45}\]|(?:0x[0-9a-f]{1,8}|\d{1,10})(?:\.(?:0x[0-9a-f]{1,2}|\d{1,10})){0,3}|[\w.-]{1,200}\.(?:nip\.io|sslip\.io|xip\.io|localtest\.me|burpcollaborator\.net|oastify\.com|oast\.\w{2,6}|interact\.sh))(?P<port>:\d{1,5})?(?P<rest>/\S{0,200})?\s*$",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 # What clients of other protocols than HTTP can be made to say to services within.
 _SCHEMES = {
@@ -35,11 +35,11 @@ _SERVICE_PORT = re.compile(
 )
 _METADATA_PATH = re.compile(
     r"latest/(?:meta-data|user-data|dynamic|api/token)|computemetadata|metadata/(?:v1|instance|identity)|opc/v[12]|openstack/(?:latest|20)|hetzner/v1|v1\.json|iam/security-credentials",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _FETCHED = re.compile(
     r"admin|server-status|\.env|actuator|console|manager|phpmyadmin|internal|private|secret|metrics|debug|config|passwd|_cat|v1/|api|status|flag",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _AUTH_REPLY = re.compile(
     r"(?:callback|oauth|code=|state=|token=|login|signin|auth|dev|webpack|sockjs|hot-update)", re.IGNORECASE

@@ -26,7 +26,8 @@ _SUM = re.compile(
     r"^[\s=\-'\"(]*\d{1,12}\s*(?:[*+^-]|\*\*)\s*['\"]?\d{1,12}['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
 )
 _INSIDE = re.compile(
-    r"__(?:class|mro|base|bases|subclasses|globals|init|builtins|import|dict|getattribute|getitem|self|code|name|doc|call|reduce)__|\\x5f\\x5f|_TemplateReference|\blipsum\b|\bcycler\b|\bjoiner\b"
+    r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
+    r"(?:__(?:class|mro|base|bases|subclasses|globals|init|builtins|import|dict|getattribute|getitem|self|code|name|doc|call|reduce)__|\\x5f\\x5f|_TemplateReference|\blipsum\b|\bcycler\b|\bjoiner\b"
     r"|\|\s*attr\s*\(|\.\s*(?:getclass|forname|getruntime|getmethod|newinstance|getdeclared\w+|getprotectiondomain|classloader|getresource\w*)\b|\bT\s*\(\s*(?:java|org|javax|\")|java\.lang|java\.util|javax\.|java\.io|org\.(?:apache|springframework)"
     r"|freemarker\.template|\?\s*new\s*\(|\?api\b|objectconstructor|jythonruntime|#(?:_memberaccess|context|this|parameters|request|application|rt|set\b)|@[a-z.]+@\w+"
     r"|_self\b|registerundefinedfiltercallback|getfilter\s*\(|\|\s*(?:filter|map|sort|reduce)\s*\(\s*(?:\[\s*)?['\"](?:system|exec|passthru|shell_exec|assert|phpinfo|id|call_user_func|popen|file_put_contents)|\bsource\s*\(\s*['\"]/|file_excerpt|app\.request"
@@ -35,13 +36,13 @@ _INSIDE = re.compile(
     r"|\bruntime\b\s*\.|processbuilder|scriptengine|nashorn|\beval\s*\(|\bexec\s*\(|\bsystem\s*\(|\bpopen\s*\(|shell_exec|passthru|file_get_contents|\bfile\.(?:open|read)|\bdir\.(?:entries|glob)|\bio\.popen|\bkernel\b|%x[({\[]|\bopen\s*\(|\breadlines?\b"
     r"|\$smarty\b|smarty_internal|\{\s*literal|include\s+file=|\binclude\s*\(|getenv|\benviron\b|\bimport\s+(?:os|subprocess|sys)|\bos\.(?:system|popen|environ)|subprocess|\bclass\.(?:forname|inspect|type)|\$class\b|\$\w+\.(?:class|getclass|inspect)"
     r"|<#(?:assign|include|import|list|macro)|#(?:set|include|parse|evaluate|foreach)\s*\(|\bdebug\s*\(?\s*\)?\s*$|\bphpinfo\b|\bdump\s*\(|system\.(?:diagnostics|io|reflection)|html\.raw|methodinfo|assembly\.load|\bcat\s+/etc|/etc/passwd|\bwhoami\b"
-    r"|\$eval|\$on\b|tostring\s*\(\s*\)\s*\.\s*(?:constructor|chars)|\[\s*['\"]\w+['\"]\s*\]\s*\[\s*['\"]|~\s*['\"]\w{1,4}['\"]\s*~|\"\"\s*\.|''\s*\.|\(\)\s*\.\s*__|\[\]\s*\.|\{\}\s*\.",
-    re.IGNORECASE,
+    r"|\$eval|\$on\b|tostring\s*\(\s*\)\s*\.\s*(?:constructor|chars)|\[\s*['\"]\w+['\"]\s*\]\s*\[\s*['\"]|~\s*['\"]\w{1,4}['\"]\s*~|\"\"\s*\.|''\s*\.|\(\)\s*\.\s*__|\[\]\s*\.|\{\}\s*\.)",
+    re.IGNORECASE | re.ASCII,
 )
 _DIRECTIVE = re.compile(
     r"<#assign\s+\w+\s*=\s*|#set\s*\(\s*\$\w+\s*=|\{php\}|\{%\s*(?:import|include|extends|for\s+\w+\s+in\s+\(?(?:\(\)|\[\]|''|\"\"|config|self|request|dict|lipsum))|\{%\s*(?:debug|load\s+log)\s*%\}"
     r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|\*\{\s*T\(",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _NAME = re.compile(r"\s{0,8}[#/^>!&]?\s{0,8}[\w.-]{1,64}\s{0,8}(?:\|\s{0,8}\w+\s{0,8}(?:[:(][^{}]{0,40})?)?$")
 # What a lone name, or a name with a filter, must be to matter.

@@ -23,14 +23,14 @@ _DOTS = re.compile(
 _SLASHES = re.compile(
     r"[/\\](?:[\x00/\\]|%00)*|(?:%c0%(?:af|2f|5c)|%c1%(?:9c|1c|8s|pc|af)|%e0%80%af|%u221[56]|%uff0f|%25?(?:2f|5c)|\xc0\xaf|\xc1\x9c|\udcc0\udcaf|\udcc1\udc9c"
     r"|0x(?:2f|5c)|[\uff0f\uff3c\u2215\u2216\u2044])+(?:[/\\])*",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _CLIMB = re.compile(r"(?<![\w.])(?P<lead>/|%{1,4})?(?P<dots>\.{2,4})(?P<odd>;[^/]{0,16}|%00|\x00|\"{2}|'{2}|\s)?(?=/)")
 _CLIMB_ANY = re.compile(r"\.\.(?:;[^/]{0,16})?/")
 _STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,64}$")
 _SQUASHED = re.compile(
     r"(?<!\.)\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _WANTED = re.compile(
     r"(?<![A-Za-z0-9])(?:etc/(?:\./)*(?:passwd|shadow|group|gshadow|hosts|issue|motd|crontab|fstab|sudoers|ssh/|mysql/|apache2?/|httpd/|nginx/|php|environment|hostname|resolv\.conf"
@@ -41,24 +41,24 @@ _WANTED = re.compile(
     r"|\bntds\.dit\b|\bunattend(?:ed)?\.xml|config/sam\b|sysprep/|\btomcat-users\.xml|conf/(?:server\.xml|httpd\.conf|web\.xml)|\bhttpd\.conf\b|\bnginx\.conf\b|\bmy\.cnf\b"
     r"|\bweb\.config\b|\bmachine\.config\b|\bglobal\.asax\b|\bappsettings\.json\b|\b(?:database|secrets|credentials)\.ya?ml\b|var/(?:log/(?:apache|httpd|nginx|auth|syslog|messages|mail|lastlog|secure|vsftpd|xferlog|faillog|access|error)|www/html/|run/secrets|lib/(?:mlocate|mysql|php))"
     r"|usr/local/(?:apache|etc/|php|nginx)|dev/(?:random|zero|tcp|fd/\d|stdin)\b|bin/(?:sh|bash|id|ls|cat|sleep)\b|\bcmd\.exe\b|/xampp/|/apache/logs?/|\bsecurity/passwd\b)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _ROOTED = re.compile(
     r"^[\s\"'(=]{0,3}(?:file:/*)?(?:(?:/|[a-z]:/?|%00|\x00|/\?\?/|~/)[^\s]*)$|[=:\x00]/?(?:etc|proc|windows|winnt)/",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _WRAPPER = re.compile(
     r"(?<![\w.-])(?:(?P<php>php://(?:filter|input|stdin|fd|memory|temp|output)|phar://|expect://|zip://|rar://|ogg://|ssh2\.\w+://|glob://|compress\.(?:zlib|bzip2)://)"
     r"|(?P<file>file:(?:/{1,3}(?:\w|\.|%|~)|\\|[a-z]:|\.\.)|netdoc:/|jar:(?:file|https?):)"
     r"|(?P<data>data:(?://)?(?:text/(?:plain|x-php)|application/x-httpd-php)?;?(?:charset=[\w-]+)?(?:;?base64)?,\s*(?:PD9w|PD89|PD9|<\?)))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_FILTER = re.compile(r"convert\.|resource=|read=|string\.rot13|zlib\.|iconv", re.IGNORECASE)
+_FILTER = re.compile(r"convert\.|resource=|read=|string\.rot13|zlib\.|iconv", re.IGNORECASE | re.ASCII)
 _REMOTE = re.compile(
     r"^[\s\"'=]{0,2}(?:https?|ftps?|hxxps?)?:?//[^\s/?#]{1,100}(?:/[^\s?#]*)?"
     r"(?:\.(?:txt|jpe?g|gif|png|dat|inc|log|pdf)\?+&?$|\.php\?\?+$|\x00|%00)"
     r"|^(?:https?|ftps?)://[^\s?#]{1,200}/(?:c99|r57|c100|shell|cmd|evil|backdoor|phpshell|webshell|safe\d?|test_?rfi|rfi\w*|inject\w*|bot|exploit|id\d?|inc|echo|fx29\w*)\.?(?:txt|php\d?|jpg|gif|asp|jsp|sh|pl|dat)(?:\?|$)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SHARE = re.compile(
     r"^[\s\"']{0,2}\\\\(?:\?\\|\.\\|[\w-]+(?:\.[\w-]+)+(?:@\w+)?\\[\w$.-]+|[\w.-]+\\[a-z]\$)", re.IGNORECASE

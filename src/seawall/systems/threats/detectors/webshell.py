@@ -18,32 +18,32 @@ MAX_CODE = 2000
 
 _INPUT = re.compile(
     r"\$_(?:get|post|request|cookie|server|files|session)\b|\$http_(?:get|post)_vars|php://input|getallheaders|request\s*[.(\[]|getparameter|request\.(?:item|form|querystring)|\$\{?\s*[_\"']|\$GLOBALS",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _RUNS = re.compile(
     r"(?<![\w$])(?<!->)(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|include(?:_once)?|require(?:_once)?|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|fwrite|fputs|phpinfo|ini_set|error_reporting|show_source|highlight_file|readfile|file_get_contents|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|fsockopen|chr|hex2bin|pack|parse_str|extract|register_shutdown_function|mail)\s*[(\s\"'`])|`[^`]{1,100}`|(?<![\w$])(?:echo|print)\s*\(|\$\w{1,20}\s*\(\s*\$|\$_\w+\[[^\]]{1,40}\]\s*\(",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _DIRECT = re.compile(
     r"(?:eval|assert|system|exec|shell_exec|passthru|popen|execute|include|require|create_function|preg_replace)\s{0,8}[(\s]\s{0,8}(?:@?(?:base64_decode|gzinflate|gzuncompress|str_rot13|strrev|urldecode|hex2bin|stripslashes|unescape|request|response)\s{0,8}[(.\[]\s{0,8}){0,4}[\"']?\s{0,8}(?:\$_(?:get|post|request|cookie|server)|\$http_|request\b|chr\s{0,8}\(\d|[\"'][a-z0-9+/=]{24,}|\$\{|php://input)"
     r"|\$_(?:get|post|request|cookie)\s{0,8}\[[^\]]{1,40}\]\s{0,8}\(|getruntime\s{0,8}\(\s{0,8}\)\s{0,8}\.\s{0,8}exec\s{0,8}\(\s{0,8}request|(?:assert|eval)\s{0,8}\(\s{0,8}\$_|@eval\s{0,8}\(|@assert\s{0,8}\(|unserialize\s{0,8}\(\s{0,8}\$_",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _NAMES = re.compile(
     r"(?:^|[/\\=\s\"'])(?:c99(?:shell|madshell)?|r57(?:shell)?|b374k[\w.-]{0,12}|wso\d?[\w.-]{0,8}|weevely\d?|webadmin|phpspy\w{0,8}|antichat|locus7s|gny|c100|phpremoteview|nstview|alfa(?:shell|_?v?\d|cgiapi)|indoxploit|mini_?shell|simple-?backdoor|php-?backdoor|perlcmd|cmdasp|aspxspy\w{0,6}|aspydrv|jspspy|jsp(?:file)?browser|cmd_?jsp|reGeorg|neoreg|tunnel\.nosocket|p0wny(?:shell|@shell)?|china_?chopper|behinder|godzilla|antsword|shell\d{0,3}|backdoor\d?|bypass\d?|up(?:load)?shell|sh3ll|marijuana|leafmailer|gel4y|wp-(?:vcd|tmp|feed|cd)|wikindex|about\.php7|fw\.php|lock360|0x1ed\w*|xleet\w*|priv8\w*|an0nym0us\w*)\.(?:php\d?|phtml|asp|aspx|ashx|asmx|jsp|jspx|cfm|pl|cgi|txt)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _TELLING = re.compile(
     r"c99|r57|b374k|wso\d|weevely|phpspy|alfa|indoxploit|backdoor|aspxspy|jspspy|cmdasp|regeorg|p0wny|chopper|behinder|godzilla|antsword|c100|sh3ll|antichat",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _SCRIPT_FILE = re.compile(
     r"\.(?:php\d?|pht|phtm|phtml|phar|phps|pgif|shtml|inc|asp|aspx|ashx|asmx|asa|cer|cdx|jsp|jspx|jspf|jsw|jsv|war|cfm|cfml|cgi|pl|htaccess|user\.ini)(?P<more>[\s.;:%\x00/\\].{0,64}|::\$data.{0,16})?$|^\.(?:htaccess|user\.ini)$|^web\.config$",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _DRIVEN = re.compile(
     r"^[\s\"'?&]*(?:cmd|c|exec|command|shell|pass|code|z0|ant)=[^&]{0,400}(?:;|\(|whoami|uname|\bid\b)|@ini_set\s*\(\s*[\"']display_errors|z\d=|edoced_46esab|eval\(base64_decode\(|\be=base64_decode",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 

@@ -12,10 +12,10 @@ from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 __all__ = ["DETECTOR"]
 
 MAX_SIGNALS = 8
-_TAG = re.compile(r"<[\s\x00]*[a-z!/?%]", re.IGNORECASE)
+_TAG = re.compile(r"<[\s\x00]*[a-z!/?%]", re.IGNORECASE | re.ASCII)
 _BREAK_OUT = re.compile(
     r"[\"'`]\s{0,3}/?>\s{0,3}<(?:[a-z!?%]|/(?:script|style|title|textarea|noscript|iframe|xmp|svg|body|html|a|div))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _CLOSES = re.compile(
     r"</(?:script|style|title|textarea|noscript|xmp|iframe|noembed|noframes|plaintext|svg|math)\b", re.IGNORECASE
@@ -25,16 +25,16 @@ _HANDLER = re.compile(
 )
 _QUOTE_BEFORE = re.compile(r"(?:^|[\"'`])[^\"'`<>=]{0,24}$")
 _ENTITY_CODE = re.compile(r"&\{([^}]{1,200})\}")
-_UTF7 = re.compile(r"\+adw-|\+/v[89+/]|\+ADw", re.IGNORECASE)
-_ODD = re.compile(r"\xbc\s{0,4}/?\s{0,4}(?:script|img|svg|iframe)", re.IGNORECASE)
+_UTF7 = re.compile(r"\+adw-|\+/v[89+/]|\+ADw", re.IGNORECASE | re.ASCII)
+_ODD = re.compile(r"\xbc\s{0,4}/?\s{0,4}(?:script|img|svg|iframe)", re.IGNORECASE | re.ASCII)
 _STYLE = re.compile(
     r"expression\s*(?:\(|\\28)|-moz-binding|behaviou?r\s*:\s*url|expr/\*|@im\\?port\s*[\"'u(]|-o-link|\[style\]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_PROPRIETARY = re.compile(r"-moz-binding|behaviou?r|-o-link|expr/|\[style\]", re.IGNORECASE)
+_PROPRIETARY = re.compile(r"-moz-binding|behaviou?r|-o-link|expr/|\[style\]", re.IGNORECASE | re.ASCII)
 _URL = re.compile(
     r"(?:j\W{0,3}a\W{0,3}v\W{0,3}a|vb|live|mocha)\W{0,3}s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}[:#]|data:[^,\s]{0,60}(?:html|svg|xml|javascript)|mhtml:|base64_{0,9},\s*phnj|base64_{0,9},\s*pgltz",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _URL_BEFORE = re.compile(r"[=(\"'`\s,;:/?>\]]|^")
 _MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s{0,8}[\"'`]?\s{0,8}$|<!--\s*$|[;)}\]]\s*$|^[+\-;|&*,]")

@@ -59,19 +59,19 @@ _TEXTUAL = frozenset({"a", "p", "span", "div", "td", "img"})
 _MEDIA_HOSTS = re.compile(
     r"(?:https?:)?//(?:(?:www|player|m|open|w)\.)?(?:youtube(?:-nocookie)?\.com/embed/|vimeo\.com/|youtu\.be/|google\.[a-z.]{2,6}/maps"
     r"|maps\.google\.|spotify\.com/embed|soundcloud\.com/player|dailymotion\.com/embed|facebook\.com/plugins|codepen\.io/)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _STYLE_HOSTS = re.compile(
     r"(?:https?:)?//(?:fonts\.googleapis\.com|cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|\w+\.bootstrapcdn\.com"
     r"|use\.(?:fontawesome|typekit)\.(?:com|net)|code\.jquery\.com)/",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.DOTALL)
-_CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE)
+_CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.ASCII | re.DOTALL)
+_CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE | re.ASCII)
 _CSS_ACTIVE = re.compile(
     r"expression\s*(?:\(|\\28)|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|binding\s*:\s*url|-o-link|@import|script\s*:"
     r"|url\s{0,8}\(\s{0,8}[\"']?\s{0,8}data:(?:text|application)|data:[^,)]{0,40}html",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _INSTRUCTION = re.compile(
     r"<\?(?:import\b|xml:namespace|xml-stylesheet[^>]{0,200}(?:script|expression))", re.IGNORECASE

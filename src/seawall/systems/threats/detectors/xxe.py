@@ -12,25 +12,25 @@ __all__ = ["DETECTOR"]
 MAX_DECLARATIONS = 32
 _ENTITY = re.compile(
     r"<!\s*entity\s+(?P<parameter>%|&#x?0*(?:37|25);)?\s*(?P<name>[^\s\"'>]{1,128})\s+(?:(?P<external>system|public)\b\s*(?P<where>[\"'][^\"'>]{0,400})?|(?P<value>[\"'][^\"']{0,400}))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_PARTIAL = re.compile(r"<!\s*entity\s", re.IGNORECASE)
+_PARTIAL = re.compile(r"<!\s*entity\s", re.IGNORECASE | re.ASCII)
 _DOCTYPE = re.compile(
     r"<!\s*doctype\s+(?P<name>[^\s\"'\[>]{1,128})\s*(?P<external>system|public)?\s*(?P<rest>[^>\[]{0,400})(?P<inner>\[)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _KNOWN = re.compile(
     r"-//(?:w3c|ietf|wapforum|apple|sun|oasis|apache|hibernate|mybatis|spring|tiger|softquad)|w3\.org|apple\.com/dtds|java\.sun\.com|about:legacy-compat|hibernate\.org|mybatis\.org|/(?:xhtml|svg|mathml)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _INCLUDE = re.compile(
     r"<\s*(?:\w{1,32}:)?include\b[^>]{0,400}\bhref\s*=|xmlns:\w{1,32}\s*=\s*[\"']\s*https?://www\.w3\.org/2001/xinclude",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _TRANSFORM = re.compile(
     r"<\s*xsl:(?:include|import)\b|\bdocument\s*\(\s*[\"'](?:file|https?|ftp|/)|unparsed-text\s*\(|<\s*xsl:value-of[^>]{0,200}(?:system-property|php:function|document\s*\()|xmlns:\w{1,32}\s*=\s*[\"'](?:http://php\.net/xsl|http://xml\.apache\.org/x[sa]l\w*/java|urn:schemas-microsoft-com:xslt)"
     r"|<\?xml-stylesheet[^>]{0,300}href\s*=\s*[\"']?(?:https?:|//|file:|data:)|schemalocation\s*=\s*[\"'][^\"']{0,200}(?:file:|ftp:)|<!\s*attlist\s",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _LOCAL = re.compile(
     r"file:|php://|expect:|/etc/|c:[\\/]|gopher:|jar:|netdoc:|ftp:|data:|https?:|dict:|\\\\|/", re.IGNORECASE
