@@ -31,6 +31,9 @@ _FAMILIES: Final = {
 }
 
 
+Known = tuple[Place, bytes]
+"""What decides on requests alike, and the template of their fields."""
+
 Resume = Callable[[Passage, Callable[[], Verdict]], None]
 
 
@@ -77,8 +80,10 @@ class LimitStage(Stage):
         self._routes = False
         self._families: tuple[str, ...] = ()
         self._usual = False
-        """Whether address, method and pool say all that rules want to know of a caller who proved nothing."""
-        self._places: dict[tuple[str, str, str], tuple[Place, bytes]] = {}
+        """Whether the fields of responses are those that a template can write."""
+        self._alike = False
+        """Whether, besides, address, method and pool say all that rules want to know of a caller who proved nothing."""
+        self._places: dict[tuple[str, str, str], Known] = {}
         self._seen: RateLimitSnapshot | None = None
 
     def refresh(self) -> None:
@@ -92,7 +97,8 @@ class LimitStage(Stage):
         if before is None or before.rules != snapshot.rules or before.priorities != snapshot.priorities:
             self._look_at(rules, snapshot.priorities)
         self._places.clear()
-        self._usual = self._families == _USUAL and not (self._paths or self._headers or self._routes)
+        self._usual = self._families == _USUAL
+        self._alike = self._usual and not (self._paths or self._headers or self._routes)
 
     def _look_at(self, rules: Sequence[RuleSnapshot], priorities: Sequence[PriorityRule]) -> None:
         """Take note of what of a request rules want to know."""
@@ -108,16 +114,11 @@ class LimitStage(Stage):
     def enter(self, passage: Passage) -> Verdict:
         """Decide; where shared counts have to be asked, wait for them."""
         now = self._monotonic()
-        if self._usual:
+        if self._alike:
             request = passage.request
             known = self._places.get((request.client, request.method, passage.pool))
-            if known is not None and request.identity is ANONYMOUS:
-                admission = self._engine.admit(known[0], now)
-                if admission is not None:
-                    passage.admission = admission
-                    # As `FieldWriter.lines` does; what is admitted has numbers that are neither negative nor infinite.
-                    passage.fields += known[1] % (int(admission[5] + SLACK), ceil(admission[6] - 1e-6))
-                    return None
+            if known is not None and request.identity is ANONYMOUS and self._admits(passage, known, now):
+                return None
         return self._decide(passage, now)
 
     def expire(self, passage: Passage) -> None:
@@ -159,12 +160,28 @@ class LimitStage(Stage):
 
     # inside
 
+    def _admits(self, passage: Passage, known: Known, now: float) -> bool:
+        admission = self._engine.admit(known[0], now)
+        if admission is None:
+            return False
+        passage.admission = admission
+        # As `FieldWriter.lines` does; what is admitted has numbers that are neither negative nor infinite.
+        passage.fields += known[1] % (int(admission[5] + SLACK), ceil(admission[6] - 1e-6))
+        return True
+
     def _decide(self, passage: Passage, now: float) -> Verdict:
         context = self._context_of(passage)
+        place = self._engine.find(context) if self._usual else None
+        if place is not None:
+            known = place, place[0].writer.template(place[2])
+            if self._alike and context is self._context:
+                if len(self._places) >= _MAX_PLACES:
+                    self._places.clear()
+                self._places[context.client, context.method, context.pool] = known
+            if self._admits(passage, known, now):
+                return None
         found = self._engine.begin(context, now)
         if isinstance(found, LimitResult):
-            if self._usual and context is self._context:
-                self._remember(context)
             return self._take(passage, found)
         self._context = LimitContext()  # the other one is the question's now
         counts = self._counts
@@ -173,14 +190,6 @@ class LimitStage(Stage):
         passage.ask = found
         counts.take(found.asks, functools.partial(self._answered, passage, found))
         return WAITING
-
-    def _remember(self, context: LimitContext) -> None:
-        """Keep what decides on requests like this one, so that it need not be looked for in each of them."""
-        place = self._engine.find(context)
-        if place is not None:
-            if len(self._places) >= _MAX_PLACES:
-                self._places.clear()
-            self._places[context.client, context.method, context.pool] = place, place[0].writer.template(place[2])
 
     def _context_of(self, passage: Passage) -> LimitContext:
         """Return what the limiter wants to know.
