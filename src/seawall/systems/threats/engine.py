@@ -30,7 +30,7 @@ _MAX_NAME = 128
 _MIN_CONFIDENCE = 0.3
 # Percent codes are how these travel, so the code itself says nothing, unless it is one that no client makes.
 _PERCENT_CODED = frozenset({PlaceKind.QUERY, PlaceKind.FORM})
-_ODD_CODES = re.compile(r"^[^%]*$|%(?:[^0-9a-f]|[01][^9ad]|25|c[01]|[ef][08]%[89]|f[8-f]|u)|&|\\", re.IGNORECASE)
+_ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])|[&\\]")
 # An uploaded text may be anything; these are about what happens to it on arrival.
 _FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
 _CLEAN = Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0)
@@ -212,7 +212,8 @@ def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ..
     owners: list[tuple[Item, tuple[str, ...]]] = []
     for item in items:
         forms = views(item[2])
-        if len(forms) > 1 and item[0] in _PERCENT_CODED and _ODD_CODES.search(item[2]) is None:
+        text = item[2]
+        if len(forms) > 1 and item[0] in _PERCENT_CODED and "%" in text and _ODD_CODES.search(text) is None:
             del forms[0]
         for text, chain in forms:
             if len(text) <= _CHUNK or item[4] is Scope.WHOLE:

@@ -19,6 +19,7 @@ MAX_ROUNDS = 3
 """Percent, HTML and escape decoding are repeated until nothing changes, at most this often."""
 
 _SPECIAL = re.compile(r"[%&\\\x00+]|/\*|[^\x00-\x7f]")
+_EXCEPT_PERCENT = re.compile(r"[&\\\x00+]|/\*|[^\x00-\x7f]")
 _EARLY = re.compile(r"[%&\\]")  # what the repeated steps begin with
 _LATE = re.compile(r"[\x00+]|/\*|[^\x00-\x7f]")  # and the steps after them
 _HEX = {(a + b).encode(): bytes([int(a + b, 16)]) for a in "0123456789abcdefABCDEF" for b in "0123456789abcdefABCDEF"}
@@ -72,6 +73,11 @@ def views(text: str, chain: tuple[str, ...] = ()) -> list[View]:
 
 def _unwrapped(text: str, chain: tuple[str, ...], found: list[View]) -> View:
     """Add every form that decoding leads to, and return the innermost."""
+    if _EXCEPT_PERCENT.search(text) is None and _PERCENT_OVERLONG.search(text) is None:
+        decoded = percent_decoded(text)
+        if _SPECIAL.search(decoded) is None:  # the usual case: one layer of percent codes
+            found.append((decoded, (*chain, "percent")))
+            return found[-1]
     known = {text}
     for _ in range(MAX_ROUNDS):
         before = text
