@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from peers.process import BenchmarkError
 
-__all__ = ["Figures", "measure"]
+__all__ = ["REPORT", "Figures", "measure", "run"]
 
 # wrk calls done() once; all its times are in microseconds.
-_REPORT = """
+REPORT = """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format('\\nFIGURES {"requests":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"failed":%d}\\n',
@@ -33,7 +33,12 @@ class Figures(NamedTuple):
 def measure(port: int, *, connections: int, seconds: float, core: int, folder: Path) -> Figures:
     """Load a port on loopback from one thread on one core and return what wrk saw."""
     script = folder / "wrk.lua"
-    script.write_text(_REPORT)
+    script.write_text(REPORT)
+    return run(port, script, connections=connections, seconds=seconds, core=core)
+
+
+def run(port: int, script: Path, *, connections: int, seconds: float, core: int) -> Figures:
+    """The same with a script that ends in `REPORT`; it may say what to send."""
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "-s"]
     done = subprocess.run(
         [*command, str(script), f"http://127.0.0.1:{port}/api/items/4711"],
