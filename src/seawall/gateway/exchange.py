@@ -2,6 +2,7 @@
 
 import time
 from enum import Enum, auto
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from seawall.core.request import IDEMPOTENT_METHODS, Header, Request
@@ -61,6 +62,8 @@ class Phase(Enum):
 
     ADMITTING = auto()
     """The pipeline does not know yet whether the request may pass."""
+    HOLDING = auto()
+    """The pipeline wants to see the body before it decides."""
     CONNECTING = auto()
     SENDING = auto()
     """The request body is still coming from the client."""
@@ -71,7 +74,7 @@ class Phase(Enum):
 
 
 # Looking a member up on its class costs 30 ns, and a request passes a dozen of these.
-_ADMITTING, _CONNECTING, _SENDING, _WAITING, _RECEIVING, _DONE = Phase
+_ADMITTING, _HOLDING, _CONNECTING, _SENDING, _WAITING, _RECEIVING, _DONE = Phase
 _SUCCESS, _SERVER_ERROR = Outcome.SUCCESS, Outcome.SERVER_ERROR
 
 
@@ -138,7 +141,7 @@ class Exchange:
         self._last_problem: Problem | None = None
         self._fresh = False
         self._body: list[bytes] | None = []
-        """What the client sent so far, framed for the upstream; None once it cannot be sent again."""
+        """What the client sent so far, without frames; None once it cannot be sent again."""
         self._body_bytes = 0
         self._bodiless = False
         self._chunked_out = False
@@ -147,7 +150,7 @@ class Exchange:
         """Whether the client ever held the response up: from then on time says nothing about the instance."""
         self._touched = False
         self._deadline = 0.0
-        self._total_deadline = 0.0
+        self._total_deadline = inf
         self._out: list[bytes] = []
 
     @property
@@ -165,12 +168,17 @@ class Exchange:
         runtime = self._runtime
         pool = runtime.balancing.route(self.request)
         pipeline = runtime.pipeline
+        if pool is not None:
+            self._total_deadline = runtime.now + pool.snapshot.total_timeout
         if pipeline.stages:
-            passage = self._passage = Passage(self.request, "" if pool is None else pool.name, self)
+            passage = self._passage = Passage(self.request, "" if pool is None else pool.name, self, self._head.length)
             verdict = pipeline.enter(passage)
             if verdict is WAITING:
-                self.phase = _ADMITTING
-                self._deadline = self._total_deadline = runtime.now + _ADMISSION_TIMEOUT
+                if passage.hold:
+                    self.on_hold()
+                else:
+                    self.phase = _ADMITTING
+                    self._deadline = runtime.now + _ADMISSION_TIMEOUT
                 return
             if verdict is not None:
                 self._turn_away(verdict)
@@ -185,14 +193,36 @@ class Exchange:
             self.phase = _CONNECTING
             self._proceed(self._runtime.balancing.route(self.request))
 
+    def on_hold(self) -> None:
+        """Take the body until the pipeline can decide on it; a client that waits for a word is told to send it."""
+        self.phase = _HOLDING
+        passage, client, head = self._passage, self._client, self._head
+        assert passage is not None
+        if self.request_complete or self._body_bytes > passage.hold:
+            self._show_body(passage)
+            return
+        self._deadline = self._runtime.now + self._idle_limit()
+        if head.expects_continue and not self._body_bytes:
+            head.expects_continue = False
+            client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if client.held:
+            client.resume_reading()
+
+    def _show_body(self, passage: Passage) -> None:
+        assert self._body is not None
+        body = b"".join(self._body)
+        whole = self.request_complete and len(body) <= passage.hold
+        self._runtime.pipeline.on_body(passage, body[: passage.hold], whole=whole)
+
     def _proceed(self, pool: Pool | None) -> None:
         runtime = self._runtime
         if pool is None:
             self.refuse(Problem(404, "no-route", "no route takes this host, path, method and fields"))
             return
         rewrite: Rewrite | None = None
-        if runtime.pipeline.rewrites and self._passage is not None:
-            found = runtime.pipeline.rewrite(self._passage)
+        passage = self._passage
+        if passage is not None and (runtime.pipeline.rewrites or passage.added):
+            found = runtime.pipeline.rewrite(passage)
             if isinstance(found, Refusal):
                 self._turn_away(found)
                 return
@@ -201,7 +231,8 @@ class Exchange:
         runtime.balancing.count_request(pool)
         self._id_field = b"x-request-id: %b\r\n" % self.request.request_id.encode("latin-1")
         self._fields = runtime.forwarding.request_fields(self.request, self._head, self._id_field, rewrite)
-        self._total_deadline = runtime.now + pool.snapshot.total_timeout
+        if self._total_deadline == inf:  # no route took it when it came
+            self._total_deadline = runtime.now + pool.snapshot.total_timeout
         self._attempt()
         if pool.snapshot.probe_path:
             runtime.probe(pool)
@@ -215,15 +246,22 @@ class Exchange:
         if limit and self._body_bytes > limit:
             self._client.refuse_body(Problem(413, "body-too-large", f"the body is larger than {limit} bytes"))
             return
-        self._forward(b"%x\r\n%b\r\n" % (len(data), data) if self._head.length == CHUNKED else data)
+        self._forward(data)
+        passage = self._passage
+        if self.phase is _HOLDING and passage is not None and self._body_bytes > passage.hold:
+            self._show_body(passage)
 
     def on_request_end(self) -> None:
         """Take note that the request is complete."""
         self.request_complete = True
         if self.phase is _DONE:
             return
-        if self._head.length == CHUNKED:
-            self._forward(b"0\r\n\r\n")
+        if self.phase is _HOLDING:
+            if self._passage is not None:
+                self._show_body(self._passage)
+            return
+        if self._head.length == CHUNKED and self._connection is not None:
+            self._connection.transport.write(b"0\r\n\r\n")
         if self.phase is _SENDING:
             self.phase = _WAITING
             self._await_head()
@@ -259,6 +297,8 @@ class Exchange:
         if phase is _ADMITTING:
             if self._passage is not None:
                 self._runtime.pipeline.expire(self._passage)
+        elif phase is _HOLDING:
+            self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
         elif phase is _CONNECTING:
             # A connection that is being opened has its own time-out; here ends the wait for one to become free.
             if now > self._total_deadline or self._is_queued():
@@ -322,10 +362,10 @@ class Exchange:
 
     def _end_early(self, status: int) -> None:
         """Take note of an answer that no instance gave."""
+        self.status = status
         self._finish()
         if not self.request_complete:
             self._client.keep_alive = False
-        self.status = status
         if self._pool is not None:
             self._runtime.balancing.count_response(self._pool, status)
 
@@ -336,6 +376,7 @@ class Exchange:
             # The two know each other: left so, each request would be a cycle for the garbage collector to find.
             self._passage = None
             if passage.holds:
+                passage.status, passage.seconds = self.status, self._head_seconds
                 self._runtime.pipeline.leave(passage)
             else:
                 passage.ended = True
@@ -390,7 +431,7 @@ class Exchange:
             connection.transport.pause_reading()
         kept = pool.snapshot.preserve_host and self.request.host
         head = fields.encode(b"" if kept else connection.endpoint.address.authority)
-        connection.transport.write(head + b"".join(body) if body else head)
+        connection.transport.write(head + self._framed(body) if self._head.length != NO_BODY else head)
         if self._body_bytes > pool.snapshot.replay_limit:
             self._body = None
         if self.request_complete:
@@ -554,16 +595,24 @@ class Exchange:
 
     # inside
 
+    def _framed(self, body: list[bytes]) -> bytes:
+        """Return what has come of the body as it goes upstream."""
+        data = b"".join(body)
+        if self._head.length != CHUNKED:
+            return data
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return framed + b"0\r\n\r\n" if self.request_complete else framed
+
     def _forward(self, data: bytes) -> None:
         connection, body = self._connection, self._body
         self._touched = True
         if connection is None:
             if body is not None:
                 body.append(data)
-                if self._body_bytes > _BUFFER_LIMIT and not self.request_complete:
+                if self._body_bytes > _BUFFER_LIMIT and not self.request_complete and self.phase is not _HOLDING:
                     self._client.pause_reading()
             return
-        connection.transport.write(data)
+        connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._head.length == CHUNKED else data)
         if body is not None:
             pool = self._pool
             if pool is not None and self._body_bytes <= pool.snapshot.replay_limit:
@@ -577,6 +626,8 @@ class Exchange:
 
     def _idle_limit(self) -> float:
         pool = self._pool
+        if self.phase is _HOLDING:
+            return self._runtime.settings.body_timeout_ms / 1000
         if pool is None or self.phase is _CONNECTING:  # pool is None while ADMITTING, too
             return self._deadline - self._runtime.now
         if self.phase is _WAITING:

@@ -70,15 +70,23 @@ class ForwardingPolicy:
         append: keep the chain that a trusted proxy sent; otherwise start it anew with the client's address.
         via: pseudonym for `Via`; empty leaves `Via` as it is.
         trust_request_id: take `X-Request-Id` from trusted proxies.
+
+    Attributes:
+        dropped: names, in lower case, of request fields that do not go on as they came.
     """
 
     def __init__(self, trusted: TrustedProxies, *, append: bool, via: str, trust_request_id: bool) -> None:
+        self.dropped = _REQUEST_DROPPED
         self.trusted = trusted
         self.trust_request_id = trust_request_id
         self.via = f"via: 1.1 {via}\r\n".encode("latin-1") if via else b""
         """The encoded `Via` field, for requests and responses; empty without a pseudonym."""
         self._extends = append and bool(trusted)
         self._known: dict[tuple[str, bytes, str], bytes] = {}
+
+    def keep(self, names: frozenset[bytes]) -> None:
+        """Let request fields of these names, in lower case, end here besides those that always do."""
+        self.dropped = _REQUEST_DROPPED | names
 
     def request_fields(
         self, request: Request, head: RequestHead, id_field: bytes, rewrite: Rewrite | None = None
@@ -93,13 +101,8 @@ class ForwardingPolicy:
         """
         headers = request.headers
         dropped = head.dropped if rewrite is None else head.dropped | rewrite.dropped
-        fields = [b"%b: %b\r\n" % field for field in headers if field[0] not in _REQUEST_DROPPED]
-        if dropped:
-            fields = [
-                b"%b: %b\r\n" % field
-                for field in headers
-                if field[0] not in _REQUEST_DROPPED and field[0] not in dropped
-            ]
+        stays = self.dropped | dropped if dropped else self.dropped
+        fields = [b"%b: %b\r\n" % field for field in headers if field[0] not in stays]
         if rewrite is not None:
             fields += [b"%b: %b\r\n" % field for field in rewrite.added]
         if head.length > 0:

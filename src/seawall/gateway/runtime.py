@@ -77,6 +77,7 @@ class Runtime:
             via=settings.via,
             trust_request_id=settings.request_id_header_trusted,
         )
+        self.forwarding.keep(self.pipeline.keeps)
         self.pipeline.trust(self.forwarding.trusted)
 
     def request_id(self, request: Request) -> str:
@@ -116,6 +117,7 @@ class Runtime:
         """Let the pipeline look at its engines' snapshots; called after one was applied."""
         self.pipeline.refresh()
         self.response_dropped = RESPONSE_DROPPED | self.pipeline.replaces
+        self.forwarding.keep(self.pipeline.keeps)
 
     def refresh(self) -> None:
         """Carry changed addresses and limits over to the endpoints; called after a snapshot was applied.

@@ -63,6 +63,13 @@ class Owner(Protocol):
         Called from the event loop, never from within `Pipeline.enter`, at most once, and not after `Pipeline.leave`.
         """
 
+    def on_hold(self) -> None:
+        """Keep the body back until `passage.hold` bytes of it are there, or all of it; then call `Pipeline.on_body`.
+
+        Called when a stage asks for the body after another one had waited; else `Pipeline.enter` returns WAITING with
+        `passage.hold` set.
+        """
+
 
 class Passage:
     """One request in the pipeline, from `Pipeline.enter` to `Pipeline.leave`.
@@ -72,6 +79,17 @@ class Passage:
         pool: name of the pool that it would go to; empty when no route takes it.
         owner: told the end of a wait.
         denial: a refusal that later stages may forestall by one of their own; sent when all of them let it pass.
+        length: bytes of its body; negative where that is not known, 0 without one.
+        added: fields that stages put on for the upstream.
+        hold: bytes of the body that a stage wants to see before it decides; 0 while none does.
+        held: bytes of the body that a stage saw.
+        waits: the stage that wants to see them.
+        route: name of its route, as threat detection counts it; None where that does not look at it.
+        account: that it tries to log in to; empty where it tries none.
+        trusted: whether threat detection asks nothing of its client.
+        stopped: whether threat detection refused it.
+        status: that it was answered, known when it leaves; 0 for none.
+        seconds: until an instance's answer began, known when it leaves; 0 where none answered.
         admission: what the rate limiter let it pass by, where that was quickly told; else None.
         limit: what it decided otherwise; None before that, and where it did not decide.
         ask: what the rate limiter waits for; None when it waits for nothing.
@@ -81,12 +99,46 @@ class Passage:
         ended: whether the request has left.
     """
 
-    __slots__ = ("admission", "ask", "denial", "ended", "fields", "holds", "limit", "owner", "pool", "request", "rest")
+    __slots__ = (
+        "account",
+        "added",
+        "admission",
+        "ask",
+        "denial",
+        "ended",
+        "fields",
+        "held",
+        "hold",
+        "holds",
+        "length",
+        "limit",
+        "owner",
+        "pool",
+        "request",
+        "rest",
+        "route",
+        "seconds",
+        "status",
+        "stopped",
+        "trusted",
+        "waits",
+    )
 
-    def __init__(self, request: Request, pool: str, owner: Owner) -> None:
+    def __init__(self, request: Request, pool: str, owner: Owner, length: int = 0) -> None:
         self.request = request
         self.pool = pool
         self.owner = owner
+        self.length = length
+        self.added: tuple[Header, ...] = ()
+        self.hold = 0
+        self.held = 0
+        self.waits: Stage | None = None
+        self.route: str | None = None
+        self.account = ""
+        self.trusted = False
+        self.stopped = False
+        self.status = 0
+        self.seconds = 0.0
         self.denial: Refusal | None = None
         self.admission: Admission | None = None
         self.limit: LimitResult | None = None

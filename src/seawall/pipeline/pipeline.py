@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from seawall.core.identity import TrustedProxies
-from seawall.core.request import Header
 from seawall.pipeline.failures import Failures
 from seawall.pipeline.passage import WAITING, Passage, Refusal, Rewrite, Verdict
 from seawall.pipeline.stage import Stage
@@ -26,6 +25,7 @@ class Pipeline:
     Attributes:
         stages: those that have something to decide; empty where nothing is configured, so that a caller need not ask.
         replaces: names, in lower case, of an upstream's response fields that give way where `Passage.fields` has any.
+        keeps: names, in lower case, of request fields that never go upstream as they came.
         rewrites: whether `rewrite` is to be asked before a request goes upstream.
         failures: what was counted.
 
@@ -36,6 +36,7 @@ class Pipeline:
         self._all = tuple(stages)
         self.stages: tuple[Stage, ...] = ()
         self.replaces: frozenset[bytes] = frozenset()
+        self.keeps: frozenset[bytes] = frozenset()
         self.rewrites = False
         self._lag = 0.0
         self.failures = Failures(monotonic)
@@ -47,6 +48,7 @@ class Pipeline:
             stage.refresh()
         self.stages = tuple(stage for stage in self._all if stage.active)
         self.replaces = frozenset().union(*(stage.replaces for stage in self.stages))
+        self.keeps = frozenset().union(*(stage.keeps for stage in self.stages))
         self.rewrites = any(stage.rewrites for stage in self.stages)
 
     def trust(self, proxies: TrustedProxies) -> None:
@@ -70,6 +72,7 @@ class Pipeline:
                 verdict = self._failed(stage)
             if verdict is not None:
                 if verdict is WAITING:
+                    passage.waits = stage
                     passage.rest = stages[stages.index(stage) + 1 :]
                 return verdict
         return passage.denial
@@ -88,6 +91,22 @@ class Pipeline:
             verdict = self.enter(passage, passage.rest)
         if verdict is not WAITING:
             passage.owner.on_admitted(verdict)
+        elif passage.hold:
+            passage.owner.on_hold()
+
+    def on_body(self, passage: Passage, body: bytes, *, whole: bool) -> None:
+        """Show the stage that waits what it wanted to see of the body, and go on.
+
+        Args:
+            passage: one with `hold`.
+            body: that many bytes of it, or all of it.
+            whole: whether it is all.
+        """
+        stage = passage.waits
+        if stage is not None and passage.hold:
+            passage.hold = 0
+            passage.held = len(body)
+            self.resume(stage, passage, lambda: stage.take_body(passage, body, whole=whole))
 
     def expire(self, passage: Passage) -> None:
         """End the wait of a request: the stage that waits decides with what is known, and the owner is told."""
@@ -118,8 +137,10 @@ class Pipeline:
         the upstream believes.
         """
         dropped: frozenset[bytes] = frozenset()
-        added: tuple[Header, ...] = ()
+        added = passage.added
         for stage in self.stages:
+            if not stage.rewrites:
+                continue
             try:
                 found = stage.rewrite(passage)
             except Exception:  # noqa: BLE001 - see `_failed`

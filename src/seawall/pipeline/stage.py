@@ -17,6 +17,7 @@ class Stage:
         active: whether there is anything to decide; a stage that is not active costs nothing.
         rewrites: whether `rewrite` is to be asked.
         replaces: names, in lower case, of an upstream's response fields that give way to this stage's own.
+        keeps: names, in lower case, of request fields that never go upstream as they came.
     """
 
     name: ClassVar[str]
@@ -26,6 +27,7 @@ class Stage:
         self.active = False
         self.rewrites = False
         self.replaces: frozenset[bytes] = frozenset()
+        self.keeps: frozenset[bytes] = frozenset()
 
     def refresh(self) -> None:
         """Look at the engine's snapshot: set the attributes, precompute."""
@@ -34,9 +36,21 @@ class Stage:
     def enter(self, passage: Passage) -> Verdict:
         """Decide, or say WAITING and call `Pipeline.resume` later, from the event loop.
 
-        What this stage has for the response goes to `passage.fields`; to be told the end, it sets `passage.holds`.
+        What this stage has for the response goes to `passage.fields`, what it has for the upstream to `passage.added`;
+        to be told the end, it sets `passage.holds`. To see the body first, it sets `passage.hold` and says WAITING; the
+        body then comes to `take_body`.
         """
         raise NotImplementedError
+
+    def take_body(self, passage: Passage, body: bytes, *, whole: bool) -> Verdict:  # noqa: ARG002 - an answer for stages that ask for none
+        """Decide on a request whose body this stage asked for.
+
+        Args:
+            passage: the request.
+            body: all of it, or as many bytes as were asked for.
+            whole: whether it is all.
+        """
+        return None
 
     def expire(self, passage: Passage) -> None:
         """Stop waiting: decide with what is known. Nothing where this stage does not wait for this request."""

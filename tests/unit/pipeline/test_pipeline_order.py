@@ -31,6 +31,7 @@ class Scripted(Stage):
         super().__init__()
         self.says = say
         self.on = active
+        self.rewrites = True
         self.entered = 0
         self.left = 0
         self.refunded = 0
