@@ -10,10 +10,12 @@ from seawall.pipeline.limits import LimitStage
 from seawall.pipeline.loads import PoolLoads
 from seawall.pipeline.pipeline import Pipeline
 from seawall.pipeline.stage import Stage
+from seawall.pipeline.threats import AdmissionStage, InspectionStage
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.identity.engine import IdentityEngine
 from seawall.systems.ratelimit.counts import Counts
 from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.threats.guard import ThreatGuard
 
 __all__ = ["build_pipeline"]
 
@@ -37,7 +39,12 @@ def build_pipeline(
     limiter = engines.get("ratelimit")
     if isinstance(limiter, RateLimitEngine):
         limits = LimitStage(limiter, clock.monotonic, balancing.route_name, PoolLoads(balancing), counts)
-    stages: list[Stage | None] = [identity, limits]
+    admission: AdmissionStage | None = None
+    inspection: InspectionStage | None = None
+    guard = engines.get("threats")
+    if isinstance(guard, ThreatGuard):
+        admission, inspection = AdmissionStage(guard, balancing.route_name), InspectionStage(guard)
+    stages: list[Stage | None] = [admission, identity, limits, inspection]
     pipeline = Pipeline([stage for stage in stages if stage is not None], clock.monotonic)
     if limits is not None:
         limits.resume = functools.partial(pipeline.resume, limits)

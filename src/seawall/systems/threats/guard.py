@@ -15,7 +15,7 @@ from seawall.systems.threats.forms import account_of, query_of
 from seawall.systems.threats.inspection.policy import OverCap
 from seawall.systems.threats.inspection.prefilter import CompileGroups
 from seawall.systems.threats.journal import Journal
-from seawall.systems.threats.lists import AccessLists
+from seawall.systems.threats.lists import AccessLists, Standing
 from seawall.systems.threats.messages import Ban, ThreatReport, ThreatSnapshot
 from seawall.systems.threats.model import Action, Level, Mode, Severity, ThreatClass, Verdict
 from seawall.systems.threats.response import ResponseLadder, Step
@@ -86,10 +86,10 @@ class ThreatGuard:
         old = self.snapshot
         if snapshot.version <= old.version:
             return
-        engine = self._engine
-        if engine is None or snapshot.policy != old.policy:
-            # The guard itself knows what a mode means, so that what would have been done can be told.
-            engine = ThreatEngine(msgspec.structs.replace(snapshot.policy, mode=Mode.BLOCK), self._compile)
+        active = snapshot.policy.mode is not Mode.OFF or any(mode is not Mode.OFF for _, mode in snapshot.routes)
+        engine = None if snapshot.policy != old.policy else self._engine
+        if engine is None and active:
+            engine = self._opened(snapshot)
         csrf = self._csrf
         if snapshot.csrf != old.csrf:
             csrf = _csrf(snapshot)
@@ -101,10 +101,10 @@ class ThreatGuard:
         self._engine, self._csrf = engine, csrf
         self._lists.apply(snapshot.allow, snapshot.block, snapshot.entries, snapshot.bans)
         # What was lifted centrally is lifted here, too.
-        self._lists.forget(subject for subject in old.bans if subject not in snapshot.bans)
+        for subject in old.bans.keys() - snapshot.bans.keys():
+            self.forgive(subject)
         self._conduct.apply(snapshot)
-        self.snapshot = snapshot
-        self.active = snapshot.policy.mode is not Mode.OFF or any(mode is not Mode.OFF for _, mode in snapshot.routes)
+        self.snapshot, self.active = snapshot, active
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -130,6 +130,26 @@ class ThreatGuard:
             return self._refuse(request, route, mode, "flood", ThreatClass.DDOS, Level.MEDIUM, 1.0)
         return self._by_origin(request, route, mode) if self._csrf is not None else _PASS
 
+    @property
+    def accounts(self) -> bool:
+        """Whether any account is banned or challenged, so that `admit_account` is worth asking."""
+        return self._lists.accounts
+
+    def admit_account(self, request: Request, route: str, account: str) -> Ruling:
+        """Decide by the account that a request comes from, or tries to log in to.
+
+        Args:
+            request: the head.
+            route: its name.
+            account: as `account` gives it, or of the authenticated caller.
+        """
+        mode = self._mode(request)
+        if mode is Mode.OFF:
+            return _PASS
+        wall = self._wall()
+        standing = self._lists.find_account(account, wall)
+        return self._by_standing(request, route, mode, wall, standing) or _PASS
+
     def holds(self, request: Request, length: int) -> int:
         """Return how many bytes of the body to hold back for inspection; 0 to inspect the head at once.
 
@@ -138,7 +158,7 @@ class ThreatGuard:
             length: of the body; negative when it is not known, 0 without one.
         """
         limit = self.snapshot.hold_bytes
-        if not length or not limit:
+        if not length or not limit or self._mode(request) is Mode.OFF:
             return 0
         media = request.header(b"content-type")
         if media is not None and media.strip().lower().startswith(_BINARY):
@@ -170,7 +190,8 @@ class ThreatGuard:
     def look(self, request: Request, body: bytes = b"") -> Verdict:
         """Say what is in a request, whatever the mode, and remember nothing."""
         if self._engine is None:
-            raise SeawallError("the guard has no snapshot yet")
+            # Not before it is needed: where nothing is looked at, the patterns need not be compiled.
+            self._engine = self._opened(self.snapshot)
         return self._engine.inspect(request, body)
 
     def forgive(self, subject: str) -> None:
@@ -183,7 +204,17 @@ class ThreatGuard:
         conduct = self._conduct
         return account_of(request, body, conduct.account_fields) if body and conduct.is_login(request) else ""
 
-    def ended(self, request: Request, route: str, status: int, seconds: float, account: str, held: int = 0) -> None:
+    def ended(
+        self,
+        request: Request,
+        route: str,
+        status: int,
+        seconds: float,
+        account: str,
+        held: int = 0,
+        *,
+        stopped: bool = False,
+    ) -> None:
         """Learn from how a request ended.
 
         Args:
@@ -193,10 +224,11 @@ class ThreatGuard:
             seconds: until the answer began.
             account: from `account`.
             held: bytes of its body that were held.
+            stopped: whether a ruling stopped it; its status says nothing then of log-ins or of what is there.
         """
         self._journal.answered(route, status, seconds, held)
         client = request.client
-        if not client or self._mode(request) is Mode.OFF:
+        if stopped or not client or self._mode(request) is Mode.OFF:
             return
         now, conduct = self._monotonic(), self._conduct
         failed = conduct.login_ended(status) if conduct.is_login(request) else None
@@ -214,6 +246,10 @@ class ThreatGuard:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _opened(self, snapshot: ThreatSnapshot) -> ThreatEngine:
+        # The guard itself knows what a mode means, so that what would have been done can be told.
+        return ThreatEngine(msgspec.structs.replace(snapshot.policy, mode=Mode.BLOCK), self._compile)
+
     def _mode(self, request: Request) -> Mode:
         snapshot = self.snapshot
         if not snapshot.routes:
@@ -228,6 +264,11 @@ class ThreatGuard:
 
     def _by_lists(self, request: Request, route: str, mode: Mode, wall: float) -> Ruling | None:
         standing = self._lists.find(request.client, request.identity.user, wall)
+        return self._by_standing(request, route, mode, wall, standing)
+
+    def _by_standing(
+        self, request: Request, route: str, mode: Mode, wall: float, standing: Standing | None
+    ) -> Ruling | None:
         if standing is None:
             return None
         if standing.kind == "allowed":

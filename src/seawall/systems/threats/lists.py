@@ -44,6 +44,8 @@ class AccessLists:
         self._packed: tuple[PackedNetworks, PackedNetworks] = (PackedNetworks(), PackedNetworks())
         self.active = False
         """Whether there is anything to look up."""
+        self.accounts = False
+        """Whether any account may be banned or challenged."""
 
     def apply(
         self, allow: PackedNetworks, block: PackedNetworks, entries: Sequence[ListEntry], bans: Mapping[str, Ban]
@@ -56,6 +58,7 @@ class AccessLists:
         self._bans = dict(bans)
         self._banned_networks = tuple(one for one in self._bans if one.startswith("network:"))
         self._networks = _table(one.removeprefix("network:") for one in self._banned_networks)
+        self.accounts = any(one.startswith("account:") for known in (self._bans, self._local) for one in known)
         self._note()
 
     def ban(self, subject: str, ban: Ban) -> None:
@@ -64,6 +67,7 @@ class AccessLists:
         self._local[subject] = known if known is not None and known.until > ban.until else ban
         if len(self._local) > _MAX_LOCAL:
             del self._local[next(iter(self._local))]
+        self.accounts = self.accounts or subject.startswith("account:")
         self._note()
 
     def forget(self, subjects: Iterable[str]) -> None:
@@ -88,6 +92,10 @@ class AccessLists:
             return Standing("listed", listed.until, listed.reason, f"client:{client}")
         return self._ban(client, account, wall)
 
+    def find_account(self, account: str, wall: float) -> Standing | None:
+        """Return what bans say of an account; None where they say nothing."""
+        return self._first([f"account:{account}"], wall)
+
     def _ban(self, client: str, account: str, wall: float) -> Standing | None:
         subjects = [f"client:{client}"]
         if account:
@@ -96,6 +104,10 @@ class AccessLists:
             at = self._networks.find(client)
             if at != NOT_FOUND:
                 subjects.append(self._banned_networks[at])
+        return self._first(subjects, wall)
+
+    def _first(self, subjects: Sequence[str], wall: float) -> Standing | None:
+        """Return the first ban of these subjects; without one, the first challenge."""
         found: Standing | None = None
         for subject in subjects:
             for bans in (self._bans, self._local):
