@@ -59,7 +59,7 @@ _BIN = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LAST = re.compile(r"[\s=&?,/]")
-_LISTED = re.compile(r"^[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,}$")
+_LISTED = re.compile(r"[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,64}$|[\w &.-]{1,40}(?:\|\s{0,2}\w[\w &.-]{0,40}){2,64}$")
 _PAIRS = re.compile(r"(?:^|[?&])[\w.\[\]-]+=[^&\s]*$")
 _GLUE = frozenset("=:-@_,(")
 """What makes a part of a longer word of what stands directly before it."""

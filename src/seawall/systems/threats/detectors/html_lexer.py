@@ -16,8 +16,10 @@ MAX_ATTRIBUTES = 48
 MAX_VALUE = 2048
 """Characters of an attribute's value that are kept."""
 MAX_NESTED = 6
-"""Tags inside of one tag's attributes that are read like any other."""
-MAX_NESTED_ATTRIBUTES = 3
+"""Tags inside of one tag's attributes that are read nearly like any other."""
+NESTED_ATTRIBUTES = 16
+"""Attributes read of each of those."""
+DEEP_ATTRIBUTES = 3
 """Attributes read of each tag after those."""
 
 NESTED_REACH = 1024
@@ -108,7 +110,7 @@ def tags(text: str) -> Iterator[Tag]:
         text: anything; it need be neither HTML nor whole.
 
     Returns:
-        An iterator. The cost is linear in the text: of tags within a tag, only the first six are read in full.
+        An iterator. The cost is linear in the text: of tags within a tag, only the first six are read further.
     """
     read_to = 0
     nested = 0
@@ -116,7 +118,7 @@ def tags(text: str) -> Iterator[Tag]:
         if opening.start() < read_to:
             nested += 1
             deep = nested > MAX_NESTED
-            most, reach = (MAX_NESTED_ATTRIBUTES, DEEP_REACH) if deep else (MAX_ATTRIBUTES, NESTED_REACH)
+            most, reach = (DEEP_ATTRIBUTES, DEEP_REACH) if deep else (NESTED_ATTRIBUTES, NESTED_REACH)
             yield _read(text, opening, most, opening.end() + reach)
         else:
             tag = _read(text, opening, MAX_ATTRIBUTES, len(text))

@@ -64,6 +64,9 @@ _SHARE = re.compile(
     r"^[\s\"']{0,2}\\\\(?:\?\\|\.\\|[\w-]+(?:\.[\w-]+)+(?:@\w+)?\\[\w$.-]+|[\w.-]+\\[a-z]\$)", re.IGNORECASE
 )
 _SUFFIX = re.compile(r"(?:\x00|%00|\\0|\\x00)(?:\.\w{2,5})?[\"']?$")
+_ASSET = re.compile(
+    r"\w\.(?:png|jpe?g|gif|svg|webp|css|js|mjs|tsx?|woff2?|ico|md|html?)[\"']?$", re.IGNORECASE | re.ASCII
+)
 _TEMPLATE = re.compile(r"[/\\]\.{2,}(?:[/\\]*)\{?(?:file(?:name)?|FILE)\}?[\"']?$")
 
 
@@ -85,7 +88,7 @@ def _climbs(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
         elif wanted or ups >= 3:
             confidence = 0.97 if wanted else 0.93
         else:
-            confidence = 0.86 if ups == 2 else _single(text, plain, climbs, kind)
+            confidence = (0.45 if _ASSET.search(plain) else 0.86) if ups == 2 else _single(text, plain, climbs, kind)
             if any(map(_odd, climbs)) or _DOTS.search(text) or ".." not in text:
                 confidence = max(confidence + 0.2, 0.86)
         end = wanted.end() if wanted else climbs[-1].end() if climbs else len(plain)
