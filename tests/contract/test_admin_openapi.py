@@ -33,10 +33,15 @@ kind = "none"
 instances = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
 """
 
-# What a rule or a subject may be is more than a schema can say: rules must not stand in each other's way.
+# What a rule or a subject may be is more than a schema can say: rules must not stand in each other's way, an exclusion's
+# example must be found.
 _SCHEMATHESIS = """
 [[operations]]
 include-name = "POST /api/system/rate-limit"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 422, 429, "5xx"]
+
+[[operations]]
+include-name = "POST /api/system/threat-detection"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 422, 429, "5xx"]
 """
 
@@ -117,6 +122,8 @@ def test_every_operation_keeps_to_its_description(admin_api, tmp_path):
         f"{admin_api}/openapi.json",
         f"--header=Authorization: Bearer {_TOKEN}",
         "--checks=all",
+        # A stream of events has no end, so a client that reads to the end waits for ever.
+        "--exclude-path=/api/system/threat-detection/stream",
         "--mode=all",
         "--max-examples=12",
         "--seed=1",
@@ -132,6 +139,8 @@ def test_every_operation_keeps_to_its_description(admin_api, tmp_path):
         "POST /api/system/load-balancer",
         "POST /api/system/rate-limit",
         "POST /api/system/reload",
+        "POST /api/system/threat-detection",
+        "GET /api/system/threat-detection/events",
         "DELETE /api/system/tokens/{token_id}",
     ):
         assert operation in tested

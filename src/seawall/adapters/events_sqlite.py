@@ -39,10 +39,11 @@ class SQLiteEvents:
     """Events in a file in WAL mode, whose statements run on one thread of its own.
 
     Args:
-        path: of the file; its directory is made when missing. The file is for its owner's eyes only.
+        path: of the file; its directory is made when missing. The file is for its owner's eyes only. None keeps events
+            in memory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seawall-events")
         self._connection: sqlite3.Connection | None = None
@@ -141,7 +142,7 @@ class SQLiteEvents:
 
     async def _call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
-            raise StateUnavailableError(f"the events in {self._path} are closed", hint="open them again")
+            raise StateUnavailableError(f"the events in {self._path or 'memory'} are closed", hint="open them again")
 
         def run() -> T:
             if self._connection is None:
@@ -152,12 +153,13 @@ class SQLiteEvents:
             return await asyncio.get_running_loop().run_in_executor(self._executor, run)
         except (sqlite3.OperationalError, OSError) as error:
             raise StateUnavailableError(
-                f"the events in {self._path} cannot be used: {error}",
+                f"the events in {self._path or 'memory'} cannot be used: {error}",
                 hint="see that its directory can be written and the disk is not full",
             ) from error
         except sqlite3.DatabaseError as error:
             raise StateCorruptError(
-                f"{self._path} is damaged or no file of events: {error}", hint="move it away; a new one is made"
+                f"{self._path or 'memory'} is damaged or no file of events: {error}",
+                hint="move it away; a new one is made",
             ) from error
 
 
@@ -182,12 +184,13 @@ def _conditions(query: EventQuery) -> tuple[list[str], list[object]]:
     return conditions, values
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = not path.exists()
-    connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
+def _open(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path is not None and not path.exists()
+    connection = sqlite3.connect(path or ":memory:", timeout=5.0, check_same_thread=False)
     try:
-        if fresh:
+        if path is not None and fresh:
             path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

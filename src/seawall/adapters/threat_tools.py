@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
 from seawall.adapters.alerts import AlertChannel, AlertSender, EmailChannel, SlackChannel, WebhookChannel
 from seawall.adapters.events_sqlite import SQLiteEvents
+from seawall.adapters.pattern_cache import PatternCache
 from seawall.core.clock import Clock
 from seawall.state.open import redact_url
 from seawall.systems.threats.events import EventStore, ThreatEvent, ecs_of
@@ -18,18 +20,18 @@ __all__ = ["ThreatTools"]
 
 
 class ThreatTools:
-    """Builds what the threat controller writes to.
+    """Builds what the threat controller writes to, and what it proves exclusions with.
 
     Args:
-        state_url: of the state store; with Redis, events are kept there.
+        state_url: of the state store; with Redis, events are kept there, with `memory://` in memory.
         directory: for the file of events where none is named.
-        version: of Seawall, told in the log for other tools.
+        patterns: makes the matcher of the detectors' triggers.
     """
 
-    def __init__(self, state_url: str, directory: Path, version: str) -> None:
+    def __init__(self, state_url: str, directory: Path, patterns: PatternCache) -> None:
+        self.patterns = patterns
         self._state_url = state_url
         self._directory = directory
-        self._version = version
 
     def events(self, settings: ThreatDetectionSettings) -> EventStore:
         """Return the store of events; it is opened at its first use."""
@@ -38,7 +40,9 @@ class ThreatTools:
             from seawall.adapters.events_redis import RedisEvents  # noqa: PLC0415 - an extra
 
             return RedisEvents.open(self._state_url, shown_url=redact_url(self._state_url))
-        return SQLiteEvents(Path(file) if file else self._directory / "events.db")
+        if not file and self._state_url.startswith("memory:"):
+            return SQLiteEvents(None)
+        return SQLiteEvents(Path(file).expanduser() if file else self._directory / "events.db")
 
     def alerts(self, settings: ThreatDetectionSettings, clock: Clock, rng: random.Random) -> AlertSender | None:
         """Return what sends alerts; None when nobody is to be told.
@@ -73,7 +77,7 @@ class ThreatTools:
         name = settings.events.log_file
         if not name:
             return None
-        path, version = Path(name), self._version
+        path, version = Path(name).expanduser(), metadata.version("seawall")
         encoder = msgspec.json.Encoder()
 
         def write(events: Sequence[ThreatEvent]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from seawall.adapters.pattern_cache import PatternCache
 from seawall.admin.listener import Listener
 from seawall.admin.server import AdminServer
 from seawall.config.loader import Loaded, load
@@ -54,7 +55,7 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
     # The socket comes first: a worker listens as soon as it has a snapshot, and must not when the start fails here.
     async with (
         admin_socket(loaded.settings, admin) as listener,
-        control_plane(loaded, kept=[kept], workers=launch.workers) as plane,
+        control_plane(loaded, kept=[kept], workers=launch.workers, patterns=PatternCache.open(runtime.path)) as plane,
     ):
         stop = stop_requested(lifeline=descriptors.lifeline, on_hangup=reloader(plane))
         channel = ChannelServer(runtime.channel, plane)
@@ -72,9 +73,13 @@ async def _control(runtime: RuntimeDirectory, launch: Launch, descriptors: Child
 
 @contextlib.asynccontextmanager
 async def control_plane(
-    loaded: Loaded[Settings], *, kept: Sequence[LastKnownSnapshots] = (), workers: int = 1
+    loaded: Loaded[Settings],
+    *,
+    kept: Sequence[LastKnownSnapshots] = (),
+    workers: int = 1,
+    patterns: PatternCache | None = None,
 ) -> AsyncIterator[ControlPlane]:
-    """Run the control plane over the configured store; `kept` and `workers` as `ControlPlane` takes them.
+    """Run the control plane over the configured store; `kept`, `workers` and `patterns` as `ControlPlane` takes them.
 
     Raises:
         StateUnavailableError: the store is away and there is no snapshot to go on from; a `StateFileError` says what is
@@ -85,7 +90,9 @@ async def control_plane(
     try:
         # Jitter and tie-breaks need no secrecy; what does draws from `secrets`.
         rng = random.Random()  # noqa: S311
-        plane = ControlPlane(loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept, workers=workers)
+        plane = ControlPlane(
+            loaded.settings, loaded, store, SYSTEMS, SystemClock(), rng, kept=kept, workers=workers, patterns=patterns
+        )
         try:
             await plane.start()
         except StateUnavailableError as error:

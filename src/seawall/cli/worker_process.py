@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 import uvloop
 
+from seawall.adapters.pattern_cache import PatternCache
 from seawall.config.gateway import GatewaySettings
 from seawall.control.channel import ChannelClient
 from seawall.control.child import ChildDescriptors
@@ -41,7 +42,8 @@ def run_worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDesc
 
 async def _worker(runtime: RuntimeDirectory, launch: Launch, descriptors: ChildDescriptors, name: str) -> None:
     stop = stop_requested(lifeline=descriptors.lifeline)
-    intake = Intake()
+    # What the control process compiled at its start lies in the same folder.
+    intake = Intake(patterns=PatternCache.open(runtime.path))
     channel = ChannelClient(runtime.channel, name, intake.take, intake.collect, report_interval=launch.report_interval)
     intake.counts = counts = open_counts(launch.state_url, channel)
     await channel.start()
@@ -71,6 +73,7 @@ class Intake:
     Args:
         fresh_wait: seconds to wait for a control process that once answered a worker.
         first_wait: seconds to wait for one that is starting with its gateway.
+        patterns: as `Worker` takes it.
 
     Attributes:
         worker: None until every first snapshot is there.
@@ -78,7 +81,14 @@ class Intake:
         complete: set when it is.
     """
 
-    def __init__(self, *, fresh_wait: float = _FRESH_WAIT, first_wait: float = _FIRST_WAIT) -> None:
+    def __init__(
+        self,
+        *,
+        fresh_wait: float = _FRESH_WAIT,
+        first_wait: float = _FIRST_WAIT,
+        patterns: PatternCache | None = None,
+    ) -> None:
+        self._patterns = patterns
         self._fresh_wait = fresh_wait
         self._first_wait = first_wait
         self.worker: Worker | None = None
@@ -116,7 +126,8 @@ class Intake:
         if not self.missing():
             settings = GatewaySettings.model_validate(msgspec.msgpack.decode(self._first[GATEWAY]))
             # Which instance is picked needs no secrecy.
-            self.worker = Worker(settings, SYSTEMS, SystemClock(), random.Random(), self.counts)  # noqa: S311
+            rng = random.Random()  # noqa: S311
+            self.worker = Worker(settings, SYSTEMS, SystemClock(), rng, self.counts, self._patterns)
             for name, first in self._first.items():
                 self.worker.apply(name, first)
             self.complete.set()

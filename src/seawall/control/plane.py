@@ -11,6 +11,8 @@ import msgspec
 from seawall.adapters.geoip import open_locations
 from seawall.adapters.jwks import fetch_keys
 from seawall.adapters.jwt import open_token_keys
+from seawall.adapters.pattern_cache import PatternCache
+from seawall.adapters.threat_tools import ThreatTools
 from seawall.config.changes import changed_paths, needs_restart
 from seawall.config.loader import Loaded
 from seawall.control.counts import RATELIMIT
@@ -25,8 +27,9 @@ from seawall.control.instruments import (
     WORKERS,
 )
 from seawall.control.lastknown import LastKnownSnapshots
+from seawall.control.links import link_controllers
 from seawall.control.messages import GATEWAY, MAX_FRAME_BYTES
-from seawall.control.storage import state_directory
+from seawall.control.storage import state_directory, state_url
 from seawall.control.tasks import cancel_and_wait
 from seawall.control.tree import Settings
 from seawall.control.workers import WorkerRoll, WorkerStatus
@@ -83,9 +86,10 @@ class ControlPlane:
         systems: what to run.
         kept: directories besides the state directory in which the newest snapshots are kept for a start without us.
         workers: worker processes that are to run.
+        patterns: makes the matchers of threat detection.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process wires together
         self,
         settings: Settings,
         loaded: Loaded[Settings],
@@ -96,6 +100,7 @@ class ControlPlane:
         *,
         kept: Sequence[LastKnownSnapshots] = (),
         workers: int = 1,
+        patterns: PatternCache | None = None,
     ) -> None:
         self.settings = settings
         self.loaded = loaded
@@ -106,6 +111,9 @@ class ControlPlane:
         self._decoders = {system.name: msgspec.msgpack.Decoder(system.report) for system in self.systems}
         self._started_with = settings
         self._workers = workers
+        # Where state ends with this process, so do events.
+        events = store.url if store.url.startswith("memory:") else state_url(settings.state)
+        self._threat_tools = ThreatTools(events, state_directory(settings.state), patterns or PatternCache.open())
         self._last_known = LastKnownSnapshots(state_directory(settings.state))
         # A store in memory is never away, so nothing would ever be read from the state directory.
         self._kept = tuple(kept) if store.url.startswith("memory:") else (self._last_known, *kept)
@@ -125,6 +133,7 @@ class ControlPlane:
         self.controllers: dict[str, Controller] = {
             system.name: system.controller(self._context(system, rng)) for system in self.systems
         }
+        link_controllers(self.controllers)
 
     def _context(self, system: System, rng: random.Random) -> ControllerContext:
         return ControllerContext(
@@ -137,6 +146,7 @@ class ControlPlane:
             token_keys=open_token_keys,
             fetch_keys=fetch_keys,
             workers=self._workers,
+            threat_tools=self._threat_tools,
         )
 
     async def start(self) -> None:

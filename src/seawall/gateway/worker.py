@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import socket
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ import msgspec
 
 from seawall.adapters.geoip import open_locations
 from seawall.adapters.jwt import open_token_keys
+from seawall.adapters.pattern_cache import PatternCache
 from seawall.config.gateway import GatewaySettings
 from seawall.core.clock import Clock
 from seawall.core.errors import SeawallError
@@ -38,6 +40,7 @@ class Worker:
         clock: time for the engines.
         rng: randomness for the engines.
         counts: where rate limits' shared counts are; None where there are none.
+        patterns: makes the matchers of threat detection.
 
     Used from one event loop only.
     """
@@ -49,8 +52,16 @@ class Worker:
         clock: Clock,
         rng: random.Random,
         counts: Counts | None = None,
+        patterns: PatternCache | None = None,
     ) -> None:
-        context = EngineContext(clock=clock, rng=rng, locations=open_locations, token_keys=open_token_keys)
+        context = EngineContext(
+            clock=clock,
+            rng=rng,
+            locations=open_locations,
+            token_keys=open_token_keys,
+            compile_patterns=patterns or PatternCache.open(),
+            random=os.urandom,
+        )
         self._engines: dict[str, Engine] = {system.name: system.engine(context) for system in systems}
         self._decoders: dict[str, msgspec.msgpack.Decoder[Snapshot]] = {
             system.name: msgspec.msgpack.Decoder(system.snapshot) for system in systems

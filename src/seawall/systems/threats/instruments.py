@@ -27,6 +27,7 @@ REFUSALS = _registry.counter(
 )
 EVENTS = _registry.counter("threat_detection_events_total", "Events by level.", ("level",))
 LOST = _registry.counter("threat_detection_events_lost_total", "Events that there was no room for.")
+FEEDBACK = _registry.counter("threat_detection_feedback_total", "Events that operators judged.", ("verdict",))
 BANS = _registry.gauge("threat_detection_bans", "Subjects that are refused or challenged now.", ("by",))
 LISTED = _registry.gauge("threat_detection_listed", "Networks on lists, added at run time.", ("list",))
 FLOODS = _registry.gauge("threat_detection_floods", "Routes under a flood now.")
@@ -45,6 +46,8 @@ def samples_of(tally: Tally, book: ThreatBook, recorder: Recorder, floods: Seque
     for level, count in tally.levels.items():
         yield Sample(EVENTS, (level,), count)
     yield Sample(LOST, (), lost + recorder.lost)
+    for verdict, count in tally.judged.items():
+        yield Sample(FEEDBACK, (verdict,), count)
     bans = book.records(BanRecord)
     operators = sum(one.by == "operator" for one in bans)
     yield Sample(BANS, ("operator",), operators)
