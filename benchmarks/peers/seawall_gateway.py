@@ -1,4 +1,8 @@
-"""Seawall as the gateway: one worker, active health checks, outlier ejection, metrics and retries on, as by default."""
+"""Seawall as the gateway: one worker, active health checks, outlier ejection, metrics and retries on, as by default.
+
+Threat detection is off, because the other gateways do not look into requests either; what it costs is measured by
+`threats/speed.py`.
+"""
 
 import json
 import sys
@@ -26,6 +30,9 @@ strategy = "{strategy}"
 [balancing.pools.default]
 instances = {instances}
 health = {{ kind = "http", path = "/health", interval_ms = 5000 }}
+
+[threats]
+enabled = false
 """
 
 
