@@ -7,7 +7,7 @@ leases, when leased), and at least 98 % admitted at 0.9. Away is the share of de
 5 ms, so that each process counted by itself, within an eighth of the limit.
 
 Then Redis is killed in the middle of a load of 0.9 and of 3, and started again: no error, decisions at p99 at most 5 ms
-longer, and at most each process's share admitted meanwhile. A Redis that comes back empty lets the burst pass once more.
+longer, and at most the share of each process admitted meanwhile. A Redis that is back empty lets the burst pass again.
 """
 
 import argparse
