@@ -2,7 +2,8 @@
 
 The gateway under measurement has the first core for itself (with its control process, where it has one); wrk and the
 two upstream servers share the rest. Every gateway balances, checks health and counts; none looks into requests, so
-Seawall's threat detection is off (threats/speed.py measures it). HAProxy joins in when it is installed. Each is validated before it is measured: right status, right body, both upstreams reached.
+Seawall's threat detection is off (threats/speed.py measures it). HAProxy joins in when it is installed. Each is
+validated before it is measured: right status, right body, both upstreams reached.
 """
 
 import argparse
