@@ -195,8 +195,12 @@ class ThreatController:
             known = {ThreatClass.BRUTE_FORCE, ThreatClass.BLOCKED, ThreatClass.DDOS, ThreatClass.CSRF}
             if severity is None or event.shadow or event.category in known or not event.client:
                 continue
-            if event.action is not Done.ALLOW and severity >= Severity.MEDIUM:
-                self._respond(f"client:{event.client}", severity, now, event.category.value, shared=False)
+            subject = f"client:{event.client}"
+            if event.action in {Done.BLOCK, Done.CHALLENGE} or event.category is ThreatClass.PROBING:
+                self._respond(subject, severity, now, event.category.value, shared=False)
+            elif event.action is not Done.ALLOW and self.on_threat is not None:
+                # Suspicion alone is nothing to be refused for later: many people may stand behind an address.
+                self.on_threat(subject, _THROTTLED[severity])
         self._watch_logins(report, now)
 
     def on_worker_gone(self, worker: WorkerId) -> None:

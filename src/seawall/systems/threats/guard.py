@@ -183,8 +183,8 @@ class ThreatGuard:
             action = Action.BLOCK if over is OverCap.REJECT else verdict.action
             verdict = msgspec.structs.replace(verdict, partial="bytes", action=action)
         self._journal.verdict(verdict)
-        if not verdict.findings and verdict.action is Action.ALLOW:
-            return _PASS
+        if verdict.level is Level.NONE and verdict.action is Action.ALLOW:
+            return _PASS  # what is found in prose, and weighs next to nothing, is no event
         return self._judged(request, route, mode, verdict)
 
     def look(self, request: Request, body: bytes = b"") -> Verdict:
@@ -296,7 +296,9 @@ class ThreatGuard:
         event = msgspec.structs.replace(event, score=verdict.score, findings=verdict.findings, partial=verdict.partial)
         self._journal.event(event)
         severity = _SEVERITIES.get(verdict.level)
-        if severity is not None and severity >= Severity.MEDIUM and not shadow and request.client:
+        # Suspicion alone is nothing to be refused for later: many people may stand behind an address.
+        grave = verdict.action in {Action.BLOCK, Action.CHALLENGE}
+        if severity is not None and grave and not shadow and request.client:
             self._respond(f"client:{request.client}", severity, gravest.value, shared=False)
         if shadow or verdict.action is Action.ALLOW:
             return _PASS
