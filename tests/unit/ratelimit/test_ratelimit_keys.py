@@ -43,7 +43,10 @@ def test_an_address_counts_as_its_network(address: str, v4: int, v6: int, networ
         (["tenant", "role"], LimitContext(tenant="acme", user="alice"), "tenant:acme|role:user"),
         (["role"], LimitContext(), "role:anonymous"),
         (["route", "header:X-Team"], LimitContext(route="r", headers={"x-team": "blue"}), "route:r|header:x-team:blue"),
-        (["header:x-team"], LimitContext(), "header:x-team:"),
+        (["header:x-team"], LimitContext(headers={"x-team": ""}), "header:x-team:"),
+        (["header:x-team"], LimitContext(client="192.0.2.7"), "client:192.0.2.7"),
+        (["tenant"], LimitContext(client="2001:db8::1"), "client:2001:db8::/64"),
+        (["tenant", "route"], LimitContext(client="192.0.2.7", route="r"), "client:192.0.2.7|route:r"),
         (["global"], LimitContext(user="alice"), "global"),
     ],
 )
@@ -79,6 +82,15 @@ def test_an_api_key_is_never_kept() -> None:
     assert "secret" not in key
     assert parse_subject("api-key:sk-very-secret") == key
     assert parse_subject(key) == key
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-Api-Key", "Api-Token", "X-Session-Id"])
+def test_a_credential_in_a_field_is_never_kept(name: str) -> None:
+    build = compile_key([f"header:{name}"])
+    key = build(LimitContext(headers={name.lower(): "sk-very-secret"}))
+    assert "secret" not in key
+    assert key.startswith(f"header:{name.lower()}:#")
+    assert key != build(LimitContext(headers={name.lower(): "sk-other"}))
 
 
 def test_values_cannot_pretend_to_be_other_parts_or_digests() -> None:

@@ -5,11 +5,13 @@
 | `identity` | the identifier given to the limiter, else the user, else the API key, else the address | |
 | `client` | address: IPv4 as it is, IPv6 by /64 | empty, shared by all without one |
 | `client/N` | IPv4 by /N for N up to 32 (IPv6 by /64), IPv6 by /N above (IPv4 as it is) | empty |
-| `user`, `api-key` | name of the user; digest of the API key | the client's address |
-| `tenant`, `role`, `route`, `header:NAME` | as it is | empty, shared by all without one |
+| `user`, `tenant`, `api-key` | name of the user or tenant; digest of the API key | the client's address |
+| `header:NAME` | as it is; a digest where the name tells of a credential | the client's address |
+| `role`, `route` | as it is | `user` or `anonymous`; empty |
 | `global` | one count for everybody | |
 
-An IPv6 host has a /64 to itself (RFC 6177), so a count by whole address would be no limit at all.
+An IPv6 host has a /64 to itself (RFC 6177), so a count by whole address would be no limit at all. What a caller may
+leave out counts by address then: in one count for all who leave it out, one of them could use up everybody's quota.
 """
 
 import ipaddress
@@ -43,6 +45,9 @@ SUBJECT_KINDS = frozenset({"identity", "user", "tenant", "api-key", "client", "r
 SUBJECT_FORMS = "identity:NAME, user:NAME, tenant:NAME, api-key:KEY, role:NAME, client:ADDRESS or client:NETWORK"
 
 _DIGEST_FORM = re.compile(r"#[0-9a-f]{32}")
+
+_CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token")
+"""Found in names of fields whose value may let its reader in as somebody: keys stand in logs, stores and on screens."""
 
 KeyBuilder = Callable[["LimitContext"], str]
 
@@ -144,13 +149,22 @@ def _compile_part(text: str) -> KeyBuilder:
     except ValueError as error:
         raise SeawallError(f"{text!r} is no part of a key", hint=f"Parts are {error}.") from error
     if part.startswith("header:"):
-        name = part.removeprefix("header:")
-        return lambda context: f"{part}:{_bounded(context.headers.get(name, ''))}"
+        return _header_builder(part, part.removeprefix("header:"))
     if part.startswith("client/"):
         prefix = int(part.removeprefix("client/"))
         v4, v6 = (prefix, _IPV6_PREFIX) if prefix <= 32 else (32, prefix)
         return lambda context: f"{part}:{network_of(context.client, v4, v6)}"
     return _BUILDERS[part]
+
+
+def _header_builder(part: str, name: str) -> KeyBuilder:
+    shown = _digest if _CREDENTIAL.search(name) else _bounded
+
+    def build(context: LimitContext) -> str:
+        value = context.headers.get(name)
+        return _client(context) if value is None else f"{part}:{shown(value)}"
+
+    return build
 
 
 def _identity(context: LimitContext) -> str:
@@ -174,6 +188,10 @@ def _user(context: LimitContext) -> str:
     return f"user:{_bounded(context.user)}" if context.user else _client(context)
 
 
+def _tenant(context: LimitContext) -> str:
+    return f"tenant:{_bounded(context.tenant)}" if context.tenant else _client(context)
+
+
 def _api_key(context: LimitContext) -> str:
     return f"api-key:{_digest(context.api_key)}" if context.api_key else _client(context)
 
@@ -183,7 +201,7 @@ _BUILDERS: dict[str, KeyBuilder] = {
     "client": _client,
     "user": _user,
     "api-key": _api_key,
-    "tenant": lambda context: f"tenant:{_bounded(context.tenant)}",
+    "tenant": _tenant,
     "role": lambda context: f"role:{_bounded(context.effective_role)}",
     "route": lambda context: f"route:{_bounded(context.route)}",
     "global": lambda _: "global",
