@@ -71,8 +71,41 @@ class Settings(Section):
         if self.identity.trusted_headers.enabled and not self.gateway.trusted_proxies:
             text = "gateway.trusted_proxies is empty, so nobody's word counts; list the proxies that write these fields"
             yield Finding(("identity", "trusted_headers"), text)
+        yield from self._limits_for_nobody()
         if self.threats != ThreatDetectionSettings():
             yield Finding(("threats",), "the gateway does not look at requests yet; `seawall inspect` does")
+
+    def _limits_for_nobody(self) -> Iterator[Finding]:
+        """Yield what rules ask of requests that no request of this gateway has; an application may well have it."""
+        routes = {route.name for route in self.balancing.routes} or {"route-1"}
+        told = _told_of_callers(self.identity)
+        places = [
+            *((("rules", at), rule.match, rule.key) for at, rule in enumerate(self.ratelimit.rules)),
+            *((("priorities", at), one.match, ()) for at, one in enumerate(self.ratelimit.priorities)),
+        ]
+        for place, match, key in places:
+            unknown = [name for name in match.routes if name not in routes]
+            if unknown:
+                text = f'the gateway has no route "{unknown[0]}"; routes: {", ".join(sorted(routes))}'
+                yield Finding(("ratelimit", *place, "match", "routes"), text)
+            named = {"user": match.users, "tenant": match.tenants, "role": set(match.roles) - {"anonymous", "user"}}
+            for what, names in named.items():
+                if names and what not in told:
+                    text = f"nobody has a {what} here, so this never matches; see [identity]"
+                    yield Finding(("ratelimit", *place, "match", f"{what}s"), text)
+            for part in key:
+                if part in {"user", "tenant", "api-key"} and part not in told:
+                    text = f'nothing tells "{part}" here, so callers count by their address; see [identity]'
+                    yield Finding(("ratelimit", *place, "key"), text)
+
+
+def _told_of_callers(identity: IdentitySettings) -> set[str]:
+    """Return what the gateway may find out of callers: `user`, `tenant`, `role`, `api-key`."""
+    told = {"user", "tenant", "role", "api-key"} if identity.api_keys.enabled else set()
+    if identity.jwt.enabled:
+        claims = {"user": identity.jwt.user_claim, "tenant": identity.jwt.tenant_claim, "role": identity.jwt.role_claim}
+        told |= {what for what, claim in claims.items() if claim}
+    return told | {what for what in ("user", "tenant", "role") if getattr(identity.trusted_headers, what)}
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:

@@ -20,7 +20,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         routes: names of routes.
-        paths: prefixes matched on whole segments, compared as received, not percent-decoded.
+        paths: prefixes matched on whole segments; the gateway compares paths with unreserved characters decoded and dot
+            segments resolved, the middleware those that the application sees.
         methods: upper case.
         headers: lower-case name to the exact value; `*` for any value.
         roles: roles, `anonymous` for callers without an identity.
