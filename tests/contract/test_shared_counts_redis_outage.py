@@ -15,6 +15,7 @@ from redis import Redis
 
 from seawall.adapters.redis_counts import RedisCounts
 from seawall.core.errors import ConfigurationError
+from seawall.systems.ratelimit.counts import GiveBack
 from seawall.systems.ratelimit.shared_lua import SHARED_SCRIPT
 from seawall.testing.redis import RedisServer
 from shared_counts_harness import Road, ask, asking, eventually, gcra, taken, until
@@ -314,6 +315,28 @@ async def test_closing_ends_a_start_that_is_under_way(server: RedisServer, road:
     async with asyncio.timeout(10):
         await starting
     assert counts.reason == "closed"
+
+
+async def test_what_is_given_back_right_before_the_end_still_arrives(server: RedisServer, open_counts: Open) -> None:
+    counts, other = open_counts(server.url), open_counts(server.url)
+    await counts.start()
+    await other.start()
+    ((answer,), window) = await taken(counts, ask("k", gcra(cost=10.0))), gcra(cost=4.0)
+    assert answer.allowed
+    counts.give_back([GiveBack("k", (window,), answer.at)])
+    await counts.close()
+    (look,) = await taken(other, ask("k", gcra(cost=0.0)))
+    assert look.windows[0].remaining == pytest.approx(4.0, abs=0.1)
+
+
+async def test_a_frozen_server_does_not_keep_anybody_from_closing(server: RedisServer, open_counts: Open) -> None:
+    counts = open_counts(server.url)
+    await counts.start()
+    server.freeze()
+    counts.give_back([GiveBack("k", (gcra(),), 0.0)] * 512)
+    async with asyncio.timeout(10):
+        await counts.close()
+    server.thaw()
 
 
 @pytest.mark.parametrize("url", ["redis://:{secret}@{host}/0", "redis://{host}/0?password={secret}"])

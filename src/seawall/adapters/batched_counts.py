@@ -126,8 +126,17 @@ class BatchedCounts(ABC):
             await asyncio.shield(self._tried)
 
     async def close(self) -> None:
-        """Answer whoever still waits with None and let go of the connection; later asks are answered with None."""
+        """Send what was given back, answer whoever still waits with None, and let go of the connection.
+
+        Later asks are answered with None.
+        """
+        # Connections that were broken off just now tell of their end, and give back their permits, in the next turn.
+        await asyncio.sleep(0)
         self._closed = True
+        filling = self._filling
+        if filling is not None:
+            self._give_up(filling)
+            self._flush(filling)
         self._up = False
         self._reason = "closed"
         if self._retry is not None:
@@ -158,12 +167,12 @@ class BatchedCounts(ABC):
         Raises:
             InvalidError: a number is none.
         """
-        for start in range(0, len(refunds), MAX_REFUNDS):
-            part = bounded_refunds(refunds[start : start + MAX_REFUNDS])
-            if not self._up:
-                return
+        start = 0
+        while self._up and start < len(refunds):
             batch = self._filling or self._open_batch()
-            batch.refunds += part
+            end = start + MAX_REFUNDS - len(batch.refunds)  # more at once, and whoever counts would take none of them
+            batch.refunds += bounded_refunds(refunds[start:end])
+            start = end
             if len(batch.refunds) >= MAX_REFUNDS:
                 self._filling = None
 
@@ -216,6 +225,8 @@ class BatchedCounts(ABC):
 
     def _give_up(self, batch: Batch) -> None:
         """Answer with None whoever of a batch still waits."""
+        if self._filling is batch:  # who asks from within a reply needs a batch that is still to be answered
+            self._filling = None
         if batch.timer is not None:
             batch.timer.cancel()
         batch.expired = True
@@ -274,8 +285,10 @@ class BatchedCounts(ABC):
     def _flush(self, batch: Batch) -> None:
         if self._filling is batch:
             self._filling = None
-        if batch.expired:  # some loops run timers first
-            return
+        if batch.expired:  # some loops run timers first; what goes back does so all the same
+            batch.requests.clear()
+            if not batch.refunds:
+                return
         if not self._up:
             self._give_up(batch)
             return

@@ -1,6 +1,7 @@
 """Shared counts in Redis: one script call a request, on the server's clock, pipelined with those of other requests."""
 
 import asyncio
+import logging
 import random
 from typing import Any
 
@@ -15,6 +16,8 @@ from seawall.systems.ratelimit.shared_lua import SHARED_DIGEST, SHARED_SCRIPT
 
 __all__ = ["KEYS", "RedisCounts"]
 
+_log = logging.getLogger("seawall.ratelimit.counts")
+
 KEYS = "ratelimit/counts/"
 """What follows the prefix in every key."""
 
@@ -23,6 +26,8 @@ _PROBE = CountAsk("#probe", (WindowAsk(Algorithm.GCRA, 1e6, 1.0, 1e6, 1.0),))
 """It writes, because a replica, or a server without room, answers whatever only reads."""
 _MAX_WAITING = 16_384
 """Replies that may be outstanding; far more than a server that answers in time ever leaves."""
+_PARTING = 0.25
+"""Seconds that a server has to take what was given back last."""
 _UNUSABLE = frozenset(
     {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM", "OOM", "READONLY"}
 )
@@ -201,6 +206,9 @@ class RedisCounts(BatchedCounts):
             self._probe_ended(f"no connection: {error}")
         except SeawallError as error:
             self._probe_ended(error.message)
+        except Exception as error:  # noqa: BLE001 - logged; a probe that never ends would be the last one
+            _log.exception("connecting to the shared counts at %s failed", self.name)
+            self._probe_ended(f"no connection: {error!r}")
         else:
             self._wire = wire
             self._loading = False
@@ -227,5 +235,4 @@ class RedisCounts(BatchedCounts):
             self._give_up(batch)
         self._under_way.clear()
         if wire is not None:
-            wire.abort("closed")
-            await wire.ended.wait()
+            await wire.close(_PARTING)

@@ -74,6 +74,18 @@ class RedisWire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    async def close(self, patience: float) -> None:
+        """Send what was written, then end; at once where that takes more than `patience` seconds."""
+        self._reason = self._reason or "closed"
+        if self._transport is not None:
+            self._transport.close()
+        try:
+            async with asyncio.timeout(patience):
+                await self.ended.wait()
+        except TimeoutError:
+            self.abort("closed")
+            await self.ended.wait()
+
     def abort(self, reason: str) -> None:
         """End the connection at once; `on_lost` is told the reason soon."""
         self._reason = self._reason or reason
