@@ -98,7 +98,32 @@ def test_a_block_is_followed_by_a_throttle_and_a_throttle_by_nothing() -> None:
     court.violate(8)
     court.wait(60.0)
     assert court.factor == 0.5
-    court.wait(1.0)
+    court.wait(4.9)
+    assert court.factor == 0.5
+    court.wait(0.2)
+    assert not court.penalties
+
+
+def test_a_throttle_follows_a_block_also_when_nobody_looked_at_the_moment_it_ended() -> None:
+    court = Court()
+    court.violate(8)
+    court.wait(61.0)
+    assert court.factor == 0.5
+
+
+def test_a_clock_that_goes_back_makes_no_penalty_longer() -> None:
+    court = Court()
+    court.now = 100_000.0
+    court.wait(0.0)
+    court.violate(8)
+    court.violate(6, "client:192.0.2.2")
+    court.wait(-90_000.0)
+    assert court.factor == 0.0
+    assert court.penalties[KEY].until == pytest.approx(court.now + 60.0)
+    assert court.penalties["client:192.0.2.2"].until < court.now + 10.0
+    court.wait(60.0)
+    assert court.factor == 0.5
+    court.wait(5.1)
     assert not court.penalties
 
 

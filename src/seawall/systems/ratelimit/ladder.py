@@ -2,8 +2,9 @@
 
 A violation adds its weight to a score that halves every `half_life`. While the score is at or above a threshold, that
 step is on: it ends when the score has decayed, with nothing to run. Reaching `block_at` blocks until a fixed time,
-longer by `growth` with each block in a row, and puts the score back to `throttle_at`: a new block takes new
-violations, and the time after one is spent throttled. Blocks in a row are forgotten one by one, each after
+longer by `growth` with each block in a row, and puts the score back to halfway between `throttle_at` and `block_at`
+(their geometric mean): a new block takes new violations, and the time after one is spent throttled, for half as long as
+a score takes to fall from the one threshold to the other. Blocks in a row are forgotten one by one, each after
 `forgiven_after` without a new one.
 
 While a client is blocked its attempts do not count, so a client that merely goes on retrying gets out.
@@ -110,7 +111,7 @@ class Ladder:
         SeawallError: the limits contradict one another; says which.
     """
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_after_block", "_limits")
 
     def __init__(self, limits: LadderLimits) -> None:
         require_positive(
@@ -136,6 +137,7 @@ class Ladder:
                 hint="Let throttle_factor be at most 1, growth at least 1 and longest_block at least block.",
             )
         self._limits = limits
+        self._after_block = math.sqrt(limits.throttle_at) * math.sqrt(limits.block_at)
 
     def violate(self, conduct: Conduct, now: float, weight: float = 1.0) -> tuple[Conduct, Step | None]:
         """Count a violation; return the new state and the step that it led to, None where it led to none.
@@ -154,7 +156,7 @@ class Ladder:
         if score >= limits.block_at:
             blocks = conduct.blocks + 1
             length = self._length(blocks)
-            after = Conduct(limits.throttle_at, now, blocks, now + length, length)
+            after = Conduct(self._after_block, now, blocks, now + length, length)
             return after, Step.REPORT if blocks >= limits.report_at else Step.BLOCK
         after = conduct._replace(score=score)
         step = self._step(score)
@@ -169,20 +171,6 @@ class Ladder:
         step = self._step(conduct.score)
         factor = self._limits.throttle_factor if step is Step.THROTTLE else 1.0
         return Standing(step, factor, self._expires_in(step, conduct.score), conduct.score)
-
-    def block(self, conduct: Conduct, now: float, length: float) -> Conduct:
-        """Return the state blocked for `length` seconds, by an operator's word; it does not count as a block in a row.
-
-        Raises:
-            SeawallError: the length is not finite and above 0.
-        """
-        require_positive(length=length)
-        return self._refresh(conduct, now)._replace(until=now + length, length=length)
-
-    def unblock(self, conduct: Conduct, now: float) -> Conduct:
-        """Return the state without its block; the score stays, so that the client is watched."""
-        conduct = self._refresh(conduct, now)
-        return conduct._replace(until=min(conduct.until, now), blocks=max(conduct.blocks - 1, 0), length=0.0)
 
     def forgotten(self, conduct: Conduct, now: float) -> bool:
         """Return whether the state may be dropped: no block is remembered and less than half a violation is left."""

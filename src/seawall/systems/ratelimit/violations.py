@@ -1,6 +1,7 @@
 """The keys that went on after they were refused, and what each has earned: the ladder over bounded state."""
 
 import heapq
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -58,6 +59,7 @@ class Violations:
         self._penalise = penalise
         self._conducts: KeyedStates[Conduct] = keyed_states(max_keys, _IDLE, self._counts)
         self._ends: list[tuple[float, str]] = []
+        self._seen = -math.inf
         self._until: dict[str, float] = {}
         """The end of each key's penalty; an entry of `_ends` that says otherwise has been overtaken."""
 
@@ -73,18 +75,30 @@ class Violations:
         return Escalation(key, step.name.lower(), rule, max(standing.expires_in, _SHORTEST), standing.score)
 
     def advance(self, now: float) -> None:
-        """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing."""
+        """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing.
+
+        Where the clock went backwards every penalty is looked at again, so that none lasts longer than it was to.
+        """
+        if now < self._seen:
+            for key in list(self._until):
+                conduct = self._conducts.get(key)
+                if conduct is not None:
+                    self._conducts.put(key, self.ladder.violate(conduct, now, 0.0)[0], now)
+                self._review(key, now)
+        self._seen = now
         while self._ends and self._ends[0][0] <= now:
             until, key = heapq.heappop(self._ends)
-            if self._until.get(key) != until:
-                continue
-            conduct = self._conducts.get(key)
-            standing = self.ladder.standing(conduct, now) if conduct is not None else None
-            if standing is None or standing.step < Step.THROTTLE:
-                del self._until[key]
-                self._penalise(key, None)
-            else:
-                self._impose(key, standing, now)
+            if self._until.get(key) == until:
+                self._review(key, now)
+
+    def _review(self, key: str, now: float) -> None:
+        conduct = self._conducts.get(key)
+        standing = self.ladder.standing(conduct, now) if conduct is not None else None
+        if standing is None or standing.step < Step.THROTTLE:
+            del self._until[key]
+            self._penalise(key, None)
+        else:
+            self._impose(key, standing, now)
 
     def forgive(self, key: str, now: float) -> bool:
         """Forget a key's conduct and lift its penalty; tell whether there was any."""
