@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seawall.config.section import DAY_MS, Integer
+from seawall.config.section import DAY_MS, Integer, Switch
 from seawall.systems.threats.settings import ExclusionSettings
 
 __all__ = [
@@ -81,7 +81,7 @@ class Feedback(_Body):
 
     action: Literal["feedback"]
     event: Annotated[str, Field(pattern=r"^[0-9a-f]{8,20}-[0-9A-Za-z]{1,16}-[0-9a-f]{1,16}$", description="Its id.")]
-    false_positive: Annotated[bool, Field(description="Whether it was none.")]
+    false_positive: Annotated[Switch, Field(description="Whether it was none.")]
 
 
 class SetMode(_Body):
@@ -103,7 +103,7 @@ class Exclude(_Body):
 
     action: Literal["exclude"]
     exclusion: ExclusionSettings
-    remove: Annotated[bool, Field(description="Take the same exclusion back.")] = False
+    remove: Annotated[Switch, Field(description="Take the same exclusion back.")] = False
 
 
 Action = Annotated[Block | Unblock | Allow | Disallow | Feedback | SetMode | Exclude, Field(discriminator="action")]

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from seawall.core.clock import Clock
-from seawall.core.errors import ConflictError, InvalidError, StateError
+from seawall.core.errors import ConflictError, InvalidError, SeawallError, StateError
 from seawall.core.tasks import end_tasks
 from seawall.state.scripts import COMPARE_AND_SET
 from seawall.state.store import StateStore
@@ -21,8 +22,11 @@ _log = logging.getLogger("seawall.threats.book")
 MAX_RECORDS = 100_000
 """Bans and list entries of each kind that may be in force at once."""
 
+_MAX_UNSENT = 20_000
 _RESCAN = 10.0
 _RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
+_LAST_WORDS = 1.0
+"""Seconds for what is still unsent at the end."""
 _ATTEMPTS = 16
 
 _R = TypeVar("_R", bound=Record)
@@ -37,6 +41,8 @@ class ThreatBook:
         on_change: called whenever a record changed, with the one before and the one after; None for absent.
 
     Attributes:
+        loaded: whether the store was read since the start.
+        lost: records of this gateway's own that other gateways were never told.
         trouble: why the store cannot be followed right now; empty when it can.
         unreadable: keys whose record cannot be read, with the reason.
     """
@@ -48,19 +54,25 @@ class ThreatBook:
         self._clock = clock
         self._on_change = on_change
         self._records: dict[str, AnyRecord] = {}
+        self._kinds: dict[type[Record], dict[str, AnyRecord]] = {}
+        self._expiry = math.inf
         self._touched: set[str] = set()
+        self._unsent: dict[str, AnyRecord] = {}
+        self._wake = asyncio.Event()
         self._loading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self.loaded = False
+        self.lost = 0
         self.trouble = ""
         self.unreadable: dict[str, str] = {}
 
     # -- what it says --------------------------------------------------------------------------------------------------
 
     def records(self, kind: type[_R]) -> list[_R]:
-        """Return the records of a kind that are in force, in order of their keys."""
+        """Return the records of a kind that are in force."""
         wall = self._clock.wall()
-        found = (record for _, record in sorted(self._records.items()) if isinstance(record, kind))
-        return [record for record in found if record.until is None or wall < record.until]
+        found = self._kinds.get(kind, {}).values()
+        return [one for one in found if isinstance(one, kind) and (one.until is None or wall < one.until)]
 
     def find(self, kind: type[_R], name: str = "") -> _R | None:
         """Return a record that is in force, or None."""
@@ -69,13 +81,21 @@ class ThreatBook:
             return record
         return None
 
-    def forget_expired(self) -> bool:
-        """Drop what is over; tell whether there was anything."""
+    def forget_expired(self) -> None:
+        """Drop what is over; costs nothing while nothing is."""
         wall = self._clock.wall()
-        over = [key for key, record in self._records.items() if record.until is not None and wall >= record.until]
-        for key in over:
-            self._apply(key, None)
-        return bool(over)
+        if wall < self._expiry:
+            return
+        ends = {key: record.until for key, record in self._records.items() if record.until is not None}
+        self._expiry = min((until for until in ends.values() if until > wall), default=math.inf)
+        for key, until in ends.items():
+            if wall >= until:
+                self._apply(key, None)
+
+    @property
+    def unsent(self) -> int:
+        """Records of this gateway's own that wait for the store."""
+        return len(self._unsent)
 
     # -- following the store -------------------------------------------------------------------------------------------
 
@@ -85,9 +105,10 @@ class ThreatBook:
             self._touched.clear()
             stored = {entry.key: entry.value async for entry in self._store.scan(PREFIX)}
             self.unreadable.clear()
-            # What changed while the scan ran is newer than what the scan saw.
-            for key in (stored.keys() | self._records.keys()) - self._touched:
+            # What changed while the scan ran is newer than what the scan saw, and so is what was not sent yet.
+            for key in (stored.keys() | self._records.keys()) - self._touched - self._unsent.keys():
                 self._apply(key, stored.get(key))
+            self.loaded = True
         if self.trouble:
             _log.info("state store %s is back", self._store.url)
         self.trouble = ""
@@ -98,12 +119,19 @@ class ThreatBook:
         self._tasks = [
             loop.create_task(self._follow(), name="seawall-threats-watch"),
             loop.create_task(self._rescan(), name="seawall-threats-rescan"),
+            loop.create_task(self._send(), name="seawall-threats-send"),
         ]
 
     async def stop(self) -> None:
-        """Follow the store no longer."""
+        """Follow the store no longer; what it was not told yet is told, when that takes no second."""
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                while self._unsent:
+                    await self._send_one()
+        except (StateError, TimeoutError) as error:
+            _log.warning("%d bans are known to this gateway only: %s", len(self._unsent), error)
 
     def troubled(self, error: StateError) -> None:
         """Take note that the store cannot be followed; the last known records stay in force."""
@@ -113,9 +141,23 @@ class ThreatBook:
 
     # -- changing it ---------------------------------------------------------------------------------------------------
 
-    def keep(self, record: AnyRecord) -> None:
-        """Hold a record here without the store, as when it is away; the next scan that succeeds decides."""
+    def recall(self, record: AnyRecord) -> None:
+        """Take a record from an earlier life as the truth until the store can be read."""
         self._apply(place_of(type(record), record.name), msgspec.json.encode(record))
+
+    def hold(self, record: AnyRecord) -> None:
+        """Put a record in force here at once, and write it into the store as soon as that is possible.
+
+        Never blocks. The oldest of 20,000 that wait is given up for a newer one.
+        """
+        key = place_of(type(record), record.name)
+        self._apply(key, msgspec.json.encode(record))
+        self._unsent.pop(key, None)
+        self._unsent[key] = record
+        if len(self._unsent) > _MAX_UNSENT:
+            del self._unsent[next(iter(self._unsent))]
+            self.lost += 1
+        self._wake.set()
 
     async def put(self, record: AnyRecord) -> None:
         """Write a record until its time.
@@ -125,21 +167,22 @@ class ThreatBook:
             StateUnavailableError: the store cannot be reached; nothing was changed.
         """
         key = place_of(type(record), record.name)
-        if key not in self._records and len(self.records(type(record))) >= MAX_RECORDS:
+        if key not in self._records and len(self._kinds.get(type(record), ())) >= MAX_RECORDS:
             raise InvalidError(
                 f"there are {MAX_RECORDS} of them already", hint="let some expire, or name wider networks"
             )
-        value = msgspec.json.encode(record)
-        ttl = None if record.until is None else max(record.until - self._clock.wall(), 0.001)
-        await self._store.put(key, value, ttl=ttl)
-        self._apply(key, value)
+        await self._write(key, record)
+        self._unsent.pop(key, None)
+        self._apply(key, msgspec.json.encode(record))
 
     async def remove(self, kind: type[Record], name: str) -> bool:
         """Delete a record; tell whether there was one. Raises as `put`."""
         key = place_of(kind, name)
         known = await self._store.delete(key)
+        self._unsent.pop(key, None)
+        here = key in self._records
         self._apply(key, None)
-        return known
+        return known or here
 
     async def change(self, kind: type[_R], change: Callable[[_R | None], _R]) -> None:
         """Change the one record of a kind atomically; `change` may be called again when another gateway was faster.
@@ -151,15 +194,16 @@ class ThreatBook:
         key = place_of(kind, "")
         for _ in range(_ATTEMPTS):
             before = await self._store.get(key)
-            known = None
-            if before is not None:
-                record = read_record(before)
-                known = record if isinstance(record, kind) else None
+            known = _read(kind, before)
             value = msgspec.json.encode(change(known))
             if value == before or await self._store.run(COMPARE_AND_SET, (key,), (before, value, None)) == 1:
                 self._apply(key, value)
                 return
         raise ConflictError("this is being changed by others too fast to follow", hint="try again")
+
+    async def _write(self, key: str, record: AnyRecord) -> None:
+        ttl = None if record.until is None else max(record.until - self._clock.wall(), 0.001)
+        await self._store.put(key, msgspec.json.encode(record), ttl=ttl)
 
     def _apply(self, key: str, value: bytes | None) -> None:
         self._touched.add(key)
@@ -172,10 +216,14 @@ class ThreatBook:
                 if key not in self.unreadable:
                     _log.warning("state key %s cannot be read and is left out: %s", key, error)
                 self.unreadable[key] = str(error)
+        if before is not None and type(before) is not type(after):
+            self._kinds[type(before)].pop(key, None)
         if after is None:
             self._records.pop(key, None)
         else:
-            self._records[key] = after
+            self._records[key] = self._kinds.setdefault(type(after), {})[key] = after
+            if after.until is not None:
+                self._expiry = min(self._expiry, after.until)
         if before != after:
             self._on_change(before, after)
 
@@ -185,7 +233,7 @@ class ThreatBook:
             try:
                 async for change in self._store.watch(PREFIX):
                     if change.key:
-                        self._apply(change.key, change.value)
+                        await self._on_notice(change.key, change.value)
                     else:
                         await self.load()
                     pause = _RETRY_FIRST
@@ -194,11 +242,61 @@ class ThreatBook:
             await asyncio.sleep(pause)
             pause = min(pause * 2.0, _RETRY_LAST)
 
+    async def _on_notice(self, key: str, value: bytes | None) -> None:
+        record = self._records.get(key)
+        if value is None and record is not None and (record.until is None or record.until > self._clock.wall()):
+            # That an earlier record of this name has expired may be told after a new one was made.
+            if key in self._unsent:
+                return
+            value = await self._store.get(key)
+        self._apply(key, value)
+
     async def _rescan(self) -> None:
         """Scan again now and then, in case a change notice was lost without anyone noticing."""
         while True:
-            await asyncio.sleep(_RESCAN)
+            # Sooner while nothing was read yet: what is in force then is older than this process.
+            await asyncio.sleep(_RESCAN if self.loaded else _RETRY_LAST)
             try:
                 await self.load()
             except StateError as error:
                 self.troubled(error)
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            pause = _RETRY_FIRST
+            while self._unsent:
+                try:
+                    await self._send_one()
+                except StateError as error:
+                    self.troubled(error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2.0, _RETRY_LAST)
+                else:
+                    pause = _RETRY_FIRST
+
+    async def _send_one(self) -> None:
+        key, record = next(iter(self._unsent.items()))
+        if record.until is None or record.until > self._clock.wall():
+            try:
+                await self._write(key, record)
+            except StateError:
+                raise
+            except SeawallError as error:
+                self.lost += 1
+                _log.warning("other gateways are not told of %s: %s", record.name, error)
+        if self._unsent.get(key) is record:
+            del self._unsent[key]
+
+
+def _read(kind: type[_R], value: bytes | None) -> _R | None:
+    if value is None:
+        return None
+    try:
+        record = read_record(value)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConflictError(
+            f"what the store holds of this cannot be read: {error}", hint="was it written by a newer Seawall?"
+        ) from error
+    return record if isinstance(record, kind) else None

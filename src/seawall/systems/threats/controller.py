@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from seawall.core.errors import InvalidError, StateError
+from seawall.core.errors import StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
 from seawall.core.tasks import end_tasks
@@ -16,21 +16,23 @@ from seawall.state.scripts import PUT_IF_ABSENT
 from seawall.systems.threats.actions import Action, ActionResult
 from seawall.systems.threats.alerting import AlertGate
 from seawall.systems.threats.book import ThreatBook
-from seawall.systems.threats.events import EventPage, EventQuery, ThreatEvent, redacted
+from seawall.systems.threats.consequences import Consequences
+from seawall.systems.threats.events import EventPage, EventQuery
 from seawall.systems.threats.floods import Flood, FloodWatch
+from seawall.systems.threats.inspection.policy import Exclusion
 from seawall.systems.threats.instruments import samples_of
-from seawall.systems.threats.logins import LoginAlarm, LoginWatch
-from seawall.systems.threats.merge import merged_snapshot
+from seawall.systems.threats.merge import bans_of, merged_snapshot
 from seawall.systems.threats.messages import ChallengeKey, FloodPolicy, ThreatReport, ThreatSnapshot
 from seawall.systems.threats.model import Action as Done
-from seawall.systems.threats.model import Level, Severity, ThreatClass
-from seawall.systems.threats.networks import parse_network
+from seawall.systems.threats.model import Level, Mode, ThreatClass
+from seawall.systems.threats.notices import Notices
+from seawall.systems.threats.offences import Offences
 from seawall.systems.threats.operations import Operations
 from seawall.systems.threats.overview import ThreatStatus, overview
 from seawall.systems.threats.plan import flood_limits_of, oddity_of, response_of, snapshot_of
+from seawall.systems.threats.proof import Proof
 from seawall.systems.threats.recorder import Recorder
-from seawall.systems.threats.records import AnyRecord, BanRecord
-from seawall.systems.threats.response import Response, ResponseLadder, Step
+from seawall.systems.threats.records import AnyRecord, BanRecord, ExclusionsRecord, OffencesRecord
 from seawall.systems.threats.settings import ThreatDetectionSettings
 from seawall.systems.threats.tally import Tally
 from seawall.systems.threats.usual import Usual
@@ -40,16 +42,12 @@ __all__ = ["ThreatController"]
 _log = logging.getLogger("seawall.threats")
 
 _STEP = 0.25
+_LOOK = 0.5
+"""Seconds between two looks at the rates of routes; workers report more often."""
 _COALESCE = 0.02
+_MOST_COALESCED = 0.4
 _SECRET = "threats/secret"  # noqa: S105 - a key's name
 _MAX_BANS_SENT = 20_000
-_SEVERITIES = {
-    Level.LOW: Severity.LOW,
-    Level.MEDIUM: Severity.MEDIUM,
-    Level.HIGH: Severity.HIGH,
-    Level.CRITICAL: Severity.CRITICAL,
-}
-_THROTTLED = {Severity.LOW: 0.2, Severity.MEDIUM: 0.5, Severity.HIGH: 0.8, Severity.CRITICAL: 1.0}
 
 
 class ThreatController:
@@ -60,8 +58,8 @@ class ThreatController:
     Args:
         context: settings, store, clocks, tools and where to publish.
 
-    Attributes:
-        on_threat: told a subject and a severity 0 to 1, for the limiter's threat factor.
+    Raises:
+        ConfigurationError: alerts cannot be sent as configured.
     """
 
     def __init__(self, context: ControllerContext) -> None:
@@ -70,43 +68,57 @@ class ThreatController:
         self._settings: ThreatDetectionSettings = context.settings
         self._book = ThreatBook(context.store, context.clock, self._on_book)
         self._base = snapshot_of(self._settings)
+        self._proof = Proof(context.threat_tools.patterns, secrets.token_bytes)
         self._tally = Tally()
-        self._ladder = ResponseLadder(response_of(self._settings))
+        self._recorder = self._open_recorder()
+        self._notices = Notices(self._tally, self._recorder, self._clock)
+        self._consequences = Consequences(self._book, self._clock, response_of(self._settings))
+        self._offences = Offences(self._consequences, self._notices, self._clock)
         self._floods = FloodWatch(flood_limits_of(self._settings))
         self._flooded: tuple[Flood, ...] = ()
         self._usual = Usual(oddity_of(self._settings))
-        self._logins = self._login_watch()
-        self._recorder = self._open_recorder()
-        self._operations = Operations(self._book, self._recorder, self._clock, lambda: self._settings, self._forgive)
+        self._looked = -math.inf
+        self._operations = Operations(
+            self._book,
+            self._recorder,
+            self._clock,
+            lambda: self._settings,
+            self._consequences.forgive,
+            self._proof.prove,
+            self._consequences.is_allowed,
+            self._on_feedback,
+        )
         self._challenge: ChallengeKey | None = None
         self._published: ThreatSnapshot | None = None
         self._resumed: ThreatSnapshot | None = None
+        self._resuming = False
+        self._useless: dict[Exclusion, str] = {}
         self._stale = True
+        self._coalesce = _COALESCE
         self._timer: asyncio.TimerHandle | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._writes: set[asyncio.Task[None]] = set()
-        self._worker = secrets.token_hex(3)
-        self._count = 0
         self._failure = ""
-        self._unsent = 0
-        self.on_threat: Callable[[str, float], None] | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def resume(self, snapshot: ThreatSnapshot) -> None:
         """Take the last known snapshot before `start`, which then does without the store until it is back."""
-        self._resumed = snapshot
+        self._resumed, self._resuming = snapshot, True
         self._challenge = snapshot.challenge
         for subject, ban in snapshot.bans.items():
             until = None if math.isinf(ban.until) else ban.until
-            self._book.keep(BanRecord(name=subject, until=until, reason=ban.reason, challenge=ban.challenge))
+            self._book.recall(BanRecord(name=subject, until=until, reason=ban.reason, challenge=ban.challenge))
 
     async def start(self) -> None:
         """Read the store, publish the first snapshot and start the step.
 
+        The first start on a machine compiles the patterns, which takes seconds; workers then find them compiled.
+
         Raises:
+            SeawallError: the settings cannot be put in force, as when an exclusion has no effect.
             StateUnavailableError: the store cannot be reached and there is no last known snapshot to go on with.
         """
+        await asyncio.to_thread(self._proof.check, self._base)
         try:
             await self._book.load()
             self._challenge = await self._challenge_key()
@@ -114,6 +126,7 @@ class ThreatController:
             if self._resumed is None:
                 raise
             self._book.troubled(error)
+            self._challenge = self._challenge or self._own_key()
         self._publish()
         self._book.start()
         self._recorder.start()
@@ -127,39 +140,34 @@ class ThreatController:
             self._timer = None
         if ticker is not None:
             await end_tasks([ticker])
-        if self._writes:
-            await asyncio.wait(self._writes, timeout=1.0)
-            await end_tasks(list(self._writes))
         await self._book.stop()
         await self._recorder.stop()
 
     async def reconfigure(self, settings: ThreatDetectionSettings) -> None:
         """Take another settings section; what was learned stays where it still means the same.
 
+        Where events are kept and who is alerted changes with the next start only.
+
         Raises:
-            SeawallError: a list is too long; nothing has changed then.
+            SeawallError: the settings cannot be put in force; nothing has changed then.
         """
         base = snapshot_of(settings)
+        await asyncio.to_thread(self._proof.check, base)
         old, self._settings, self._base = self._settings, settings, base
-        if response_of(settings) != response_of(old):
-            self._ladder = ResponseLadder(response_of(settings))
+        self._consequences.configure(response_of(settings))
         if settings.floods != old.floods:
             self._floods = FloodWatch(flood_limits_of(settings))
+            self._flooded = ()
         if settings.anomaly_threshold != old.anomaly_threshold:
             self._usual = Usual(oddity_of(settings))
-        if settings.logins != old.logins:
-            self._logins = self._login_watch()
-        if settings.challenge != old.challenge and self._challenge is not None:
+        if self._challenge is not None:
             self._challenge = msgspec.structs.replace(self._challenge, bits=settings.challenge.bits)
         self._recorder.max_age = settings.events.max_age_ms / 1000
         self._recorder.max_events = settings.events.max_events
-        self._recorder.gate = _gate(settings)
+        if (settings.alerts, settings.alert_on_high) != (old.alerts, old.alert_on_high):
+            self._recorder.gate = _gate(settings)
         self._stale = True
         self._publish()
-
-    def _login_watch(self) -> LoginWatch | None:
-        policy = self._base.logins
-        return None if policy is None else LoginWatch(policy.limits)
 
     def _open_recorder(self) -> Recorder:
         tools = self._context.threat_tools
@@ -177,31 +185,30 @@ class ThreatController:
     async def _challenge_key(self) -> ChallengeKey:
         """Return the key that all gateways on this store share; made by whichever comes first."""
         store = self._context.store
-        if (secret := await store.get(_SECRET)) is None:
+        if await store.get(_SECRET) is None:
             await store.run(PUT_IF_ABSENT, (_SECRET,), (secrets.token_bytes(32), None))
-            secret = await store.get(_SECRET)
-        return ChallengeKey(secret or secrets.token_bytes(32), self._settings.challenge.bits)
+        secret = await store.get(_SECRET)
+        return self._own_key() if secret is None else ChallengeKey(secret, self._settings.challenge.bits)
+
+    def _own_key(self) -> ChallengeKey:
+        return ChallengeKey(secrets.token_bytes(32), self._settings.challenge.bits)
 
     # -- what comes in -------------------------------------------------------------------------------------------------
+
+    @property
+    def on_threat(self) -> Callable[[str, float], None] | None:
+        """What is told a subject and a severity 0 to 1, for the limiter's threat factor."""
+        return self._consequences.on_threat
+
+    @on_threat.setter
+    def on_threat(self, told: Callable[[str, float], None] | None) -> None:
+        self._consequences.on_threat = told
 
     def on_report(self, worker: WorkerId, report: ThreatReport) -> None:
         """Take one worker's report; never blocks."""
         self._tally.add(worker, report)
         self._recorder.take(report.events)
-        now = self._clock.monotonic()
-        for event in report.events:
-            severity = _SEVERITIES.get(event.level)
-            # Log-ins and floods are judged here from all workers' counts; that a ban holds is no new offence.
-            known = {ThreatClass.BRUTE_FORCE, ThreatClass.BLOCKED, ThreatClass.DDOS, ThreatClass.CSRF}
-            if severity is None or event.shadow or event.category in known or not event.client:
-                continue
-            subject = f"client:{event.client}"
-            if event.action in {Done.BLOCK, Done.CHALLENGE} or event.category is ThreatClass.PROBING:
-                self._respond(subject, severity, now, event.category.value, shared=False)
-            elif event.action is not Done.ALLOW and self.on_threat is not None:
-                # Suspicion alone is nothing to be refused for later: many people may stand behind an address.
-                self.on_threat(subject, _THROTTLED[severity])
-        self._watch_logins(report, now)
+        self._offences.take(report)
 
     def on_worker_gone(self, worker: WorkerId) -> None:
         """Forget a worker's gauges; its counts stay in the totals."""
@@ -209,45 +216,10 @@ class ThreatController:
 
     def on_abuse(self, key: str, rule: str) -> None:
         """Take a key that went on after the limiter had blocked it again and again."""
-        kind, _, value = key.partition(":")
-        client = value if kind == "client" else ""
-        self._tell(
-            ThreatClass.RATE_ABUSE,
-            Level.HIGH,
-            f"{key} goes on although rule {rule} has blocked it several times",
-            client=client,
-        )
-        if client and "/" not in client:
-            self._respond(f"client:{client}", Severity.HIGH, self._clock.monotonic(), "rate abuse", shared=False)
+        self._offences.abuse(key, rule)
 
-    def _watch_logins(self, report: ThreatReport, now: float) -> None:
-        watch = self._logins
-        if watch is None:
-            return
-        for client, account in report.logged_in:
-            watch.succeed(client, account)
-        for failures in report.failures:
-            network = _network(failures.client)
-            alarms: dict[str, LoginAlarm] = {}
-            for _ in range(min(failures.count, 100)):
-                for alarm in watch.fail(failures.client, network, failures.account, now):
-                    alarms[alarm.kind + alarm.subject] = alarm
-            for alarm in alarms.values():
-                self._on_alarm(alarm, failures.client, failures.account, now)
-
-    def _on_alarm(self, alarm: LoginAlarm, client: str, account: str, now: float) -> None:
-        before = self._ladder.standing(alarm.subject, now).step
-        severity = Severity.MEDIUM if alarm.kind == "slow-guessing" else Severity.HIGH
-        after = self._respond(alarm.subject, severity, now, alarm.kind, shared=alarm.shared)
-        if after.step > before:
-            about_client = alarm.subject.startswith("client:")
-            self._tell(
-                ThreatClass.BRUTE_FORCE,
-                Level.HIGH,
-                f"{alarm.kind} on {alarm.subject}: {alarm.count:.0f}",
-                client=client if about_client else "",
-                account=account if alarm.subject.startswith("account:") else "",
-            )
+    def _on_feedback(self, false_positive: bool) -> None:  # noqa: FBT001 - called with the verdict alone
+        self._tally.judged["false-positive" if false_positive else "attack"] += 1
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -265,110 +237,43 @@ class ThreatController:
 
     def step(self, now: float) -> None:
         """Bring floods, baselines and bans up to `now`, monotonic seconds, and publish what changed."""
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            self._look(now)
+        self._book.forget_expired()
+        if self._resuming and self._book.loaded:
+            self._resuming, self._stale = False, True
+        if self._timer is None or self._coalesce <= _COALESCE:
+            self._publish()
+
+    def _look(self, now: float) -> None:
         seen, talkers = self._tally.look()
         if self._settings.floods.enabled:
             requests = {route: row.requests for route, row in seen.items()}
-            floods = self._floods.step(now, requests, talkers)
-            self._on_floods(floods, now)
+            flooded = tuple(self._floods.step(now, requests, talkers))
+            self._offences.floods(flooded)
+            self._stale |= bool(flooded or self._flooded)
+            self._flooded = flooded
+        elif self._flooded:
+            self._flooded, self._stale = (), True
         self._usual.gather(seen)
         for anomaly in self._usual.step(now, self._clock.wall()):
-            self._tell(ThreatClass.ANOMALY, Level.LOW, anomaly.text, route=anomaly.route)
-        if self._book.forget_expired():
-            self._stale = True
-        self._publish()
-
-    def _on_floods(self, floods: list[Flood], now: float) -> None:
-        known = {flood.route for flood in self._flooded}
-        for flood in floods:
-            if flood.route not in known:
-                text = f"{flood.rate:.0f} requests/s on {flood.route}, usually {flood.usual:.0f}"
-                self._tell(ThreatClass.DDOS, Level.HIGH, text, route=flood.route)
-            for subject, rate in flood.offenders[:1000]:
-                allowed = flood.allowances.get(subject, flood.stranger)
-                # Whoever asks a little too much is only limited; ten times as much is an attack.
-                if rate > 10.0 * allowed:
-                    self._respond(subject, Severity.HIGH, now, "flood", shared=False)
-        if {flood.route for flood in floods} != known or floods:
-            self._stale = True
-        self._flooded = tuple(floods)
-
-    def _respond(self, subject: str, severity: Severity, now: float, reason: str, *, shared: bool) -> Response:
-        """Report a subject to the ladder, and do what follows."""
-        before = self._ladder.standing(subject, now)
-        response = self._ladder.report(subject, severity, now, shared=shared)
-        if self.on_threat is not None and response.step >= Step.THROTTLE and subject.startswith("client:"):
-            self.on_threat(subject, _THROTTLED[severity])
-        grew = response.step > before.step or response.bans > before.bans
-        if response.step >= Step.CHALLENGE and (grew or response.until - before.until > 1.0):
-            record = BanRecord(
-                name=subject,
-                until=self._clock.wall() + response.until - now,
-                reason=reason,
-                challenge=response.step is Step.CHALLENGE,
-                by="seawall",
-                bans=response.bans,
-            )
-            known = self._book.find(BanRecord, subject)
-            if known is None or (known.by != "operator" and _is_harder(record, known)):
-                self._book.keep(record)
-                self._write(record)
-        if grew and response.step is Step.BAN:
-            _log.warning("%s is banned for %.0f s: %s", subject, response.until - now, reason)
-        return response
-
-    def _write(self, record: BanRecord) -> None:
-        task = asyncio.get_running_loop().create_task(self._put(record), name="seawall-threats-ban")
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-
-    async def _put(self, record: BanRecord) -> None:
-        try:
-            await self._book.put(record)
-        except StateError as error:
-            self._unsent += 1
-            _log.info("other gateways are not told of the ban of %s: %s", record.name, error)
-
-    def _forgive(self, subject: str) -> bool:
-        return self._ladder.forgive(subject)
-
-    def _tell(
-        self,
-        category: ThreatClass,
-        level: Level,
-        detail: str,
-        *,
-        client: str = "",
-        account: str = "",
-        route: str = "",
-    ) -> None:
-        """Write down something that is about no single request."""
-        wall = self._clock.wall()
-        self._count += 1
-        event = redacted(
-            ThreatEvent(
-                id=f"{int(wall * 1e6):014x}-{self._worker}-{self._count:x}",
-                at=wall,
-                category=category,
-                level=level,
-                action=Done.THROTTLE,
-                client=client,
-                account=account,
-                route=route,
-                detail=detail,
-            )
-        )
-        self._tally.note(client, route, "", level.value)
-        self._recorder.take([event])
+            self._notices.tell(ThreatClass.ANOMALY, Level.LOW, Done.ALLOW, anomaly.text, route=anomaly.route)
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
     def _on_book(self, before: AnyRecord | None, after: AnyRecord | None) -> None:
+        if isinstance(before, BanRecord) and after is None:
+            # Deleted before its time: somebody lifted it.
+            if before.until is None or before.until > self._clock.wall() + 0.5:
+                self._consequences.forgive(before.name)
+        elif isinstance(after, OffencesRecord):
+            self._consequences.recall(after)
+        if isinstance(before or after, OffencesRecord):
+            return  # guards are not told of these
         self._stale = True
-        wall = self._clock.wall()
-        if isinstance(before, BanRecord) and after is None and (before.until is None or before.until > wall + 0.5):
-            self._ladder.forgive(before.name)  # deleted before its time: somebody lifted it
         if self._timer is None and self._ticker is not None:
-            self._timer = asyncio.get_running_loop().call_later(_COALESCE, self._publish)
+            self._timer = asyncio.get_running_loop().call_later(self._coalesce, self._publish)
 
     def _publish(self) -> None:
         if self._timer is not None:
@@ -377,20 +282,34 @@ class ThreatController:
         if not self._stale and self._published is not None:
             return
         self._stale = False
-        snapshot = merged_snapshot(self._base, self._settings, self._book, _MAX_BANS_SENT)
+        began = self._clock.monotonic()
         snapshot = msgspec.structs.replace(
-            snapshot,
+            self._merged(),
             floods=tuple(FloodPolicy(flood.route, flood.allowances, flood.stranger) for flood in self._flooded),
             challenge=self._challenge if self._settings.challenge.enabled else None,
         )
         last = self._published
-        if last is not None and msgspec.structs.replace(snapshot, version=last.version) == last:
-            return
-        floor = max((known.version for known in (last, self._resumed) if known is not None), default=0)
-        # Wall-clock milliseconds make versions grow across restarts.
-        version = max(floor + 1, int(self._clock.wall() * 1000))
-        self._published = msgspec.structs.replace(snapshot, version=version)
-        self._context.publish(self._published)
+        if last is None or msgspec.structs.replace(snapshot, version=last.version) != last:
+            floor = max((known.version for known in (last, self._resumed) if known is not None), default=0)
+            # Wall-clock milliseconds make versions grow across restarts.
+            version = max(floor + 1, int(self._clock.wall() * 1000))
+            self._published = msgspec.structs.replace(snapshot, version=version)
+            self._consequences.follow(self._published)
+            self._offences.follow(self._published)
+            self._context.publish(self._published)
+        # Of many thousand bans a snapshot takes long to make: a storm of them must not take all the time there is.
+        self._coalesce = min(max(_COALESCE, 10.0 * (self._clock.monotonic() - began)), _MOST_COALESCED)
+
+    def _merged(self) -> ThreatSnapshot:
+        if self._resuming and self._resumed is not None and not self._book.loaded:
+            # What operators said at run time is known from the last snapshot only.
+            return msgspec.structs.replace(self._resumed, bans=bans_of(self._book, _MAX_BANS_SENT))
+        record = self._book.find(ExclusionsRecord)
+        exclusions = record.exclusions if record is not None and self._base.policy.mode is not Mode.OFF else ()
+        refused = {exclusion: self._proof.refusal(exclusion) for exclusion in exclusions}
+        self._useless = {exclusion: why for exclusion, why in refused.items() if why}
+        useful = [exclusion for exclusion in exclusions if exclusion not in self._useless]
+        return merged_snapshot(self._base, self._settings, self._book, useful, _MAX_BANS_SENT)
 
     # -- what is shown and asked ---------------------------------------------------------------------------------------
 
@@ -400,18 +319,30 @@ class ThreatController:
 
     def health(self) -> dict[str, str]:
         """Return findings that an operator should see; empty when all is well."""
+        book = self._book
         found = {
-            "state": self._book.trouble,
+            "state": book.trouble,
             "events": self._recorder.trouble,
             "step": self._failure,
-            "records": f"{len(self._book.unreadable)} records cannot be read" if self._book.unreadable else "",
+            "records": f"{len(book.unreadable)} records cannot be read" if book.unreadable else "",
+            "unsent": f"{book.unsent} bans are known to this gateway only" if book.trouble and book.unsent else "",
         }
+        if self._useless:
+            exclusion, why = next(iter(self._useless.items()))
+            found["exclusions"] = f"{len(self._useless)} without effect are left out; of {exclusion.rule}: {why}"
         return {part: text for part, text in found.items() if text}
 
     def status(self, top: int = 10) -> ThreatStatus:
         """Return what was seen, who is banned, and what is usual."""
         return overview(
-            self._published or self._base, self._tally, self._book, self._usual, self._flooded, self.health(), top
+            self._published or self._base,
+            self._tally,
+            self._book,
+            self._recorder,
+            self._usual,
+            self._flooded,
+            self.health(),
+            top,
         )
 
     async def events(self, query: EventQuery) -> EventPage:
@@ -437,6 +368,7 @@ class ThreatController:
         Raises:
             InvalidError: it names nobody, or is refused.
             NotFoundError: there is no such event.
+            ConflictError: the configuration, or the allow-list, says otherwise.
             StateUnavailableError: the store cannot be reached; nothing was changed.
         """
         return await self._operations.perform(action)
@@ -446,21 +378,3 @@ def _gate(settings: ThreatDetectionSettings) -> AlertGate | None:
     if not settings.alert_on_high:
         return None
     return AlertGate(quiet=settings.alerts.quiet_ms / 1000, per_minute=settings.alerts.per_minute)
-
-
-def _network(client: str) -> str:
-    """Return the /24 or /64 of an address; empty for what is none."""
-    try:
-        version, first, _ = parse_network(client)
-    except InvalidError:
-        return ""
-    if version == 4:
-        return f"{first >> 24}.{first >> 16 & 255}.{first >> 8 & 255}.0/24"
-    upper = first >> 64
-    return ":".join(f"{upper >> shift & 0xFFFF:x}" for shift in (48, 32, 16, 0)) + "::/64"
-
-
-def _is_harder(new: BanRecord, old: BanRecord) -> bool:
-    if new.challenge != old.challenge:
-        return old.challenge
-    return old.until is not None and (new.until is None or new.until > old.until)

@@ -23,7 +23,7 @@ from seawall.systems.threats.inspection.policy import Exclusion
 from seawall.systems.threats.model import Mode, PlaceKind
 from seawall.systems.threats.networks import parse_network
 from seawall.systems.threats.recorder import Recorder
-from seawall.systems.threats.records import BanRecord, ExclusionsRecord, ListRecord, ModesRecord
+from seawall.systems.threats.records import BanRecord, ExclusionsRecord, ListRecord, ModesRecord, OffencesRecord
 from seawall.systems.threats.settings import ThreatDetectionSettings
 
 __all__ = ["Operations", "network_text", "subject_of"]
@@ -41,7 +41,9 @@ class Operations:
         clock: time.
         settings: those in force.
         forgive: forgets what led to a subject's ban.
-        prove: raises `SeawallError` for an exclusion without effect.
+        prove: raises `InvalidError` for an exclusion without effect.
+        allowed: tells whether nothing is asked of an address.
+        judged: told of each event whether it was a false positive.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Operations:
         clock: Clock,
         settings: Callable[[], ThreatDetectionSettings],
         forgive: Callable[[str], bool],
-        prove: Callable[[Exclusion], None] | None = None,
+        prove: Callable[[Exclusion], None],
+        allowed: Callable[[str], bool],
+        judged: Callable[[bool], None],
     ) -> None:
         self._book = book
         self._recorder = recorder
@@ -59,6 +63,8 @@ class Operations:
         self._settings = settings
         self._forgive = forgive
         self._prove = prove
+        self._allowed = allowed
+        self._judged = judged
 
     def describe(self, action: Action) -> object:
         """Return what an action is about, as it is now."""
@@ -80,6 +86,7 @@ class Operations:
         Raises:
             InvalidError: it names nobody, or is refused.
             NotFoundError: there is no such event.
+            ConflictError: the configuration, or the allow-list, says otherwise.
             StateUnavailableError: the store cannot be reached; nothing was changed.
         """
         target, changed = await self._carry_out(action)
@@ -103,15 +110,26 @@ class Operations:
     async def _unblock(self, action: Unblock) -> tuple[str, bool]:
         subject = subject_of(action.subject)
         known = await self._book.remove(BanRecord, subject)
+        # What is remembered of it would make its next ban longer.
+        await self._book.remove(OffencesRecord, subject)
         return subject, self._forgive(subject) or known
 
     async def _judge(self, action: Feedback) -> tuple[str, bool]:
-        if not await self._recorder.store.judge(action.event, false_positive=action.false_positive):
+        store = self._recorder.store
+        known = await store.get(action.event)
+        if known is not None and known.false_positive is action.false_positive:
+            return action.event, False
+        if known is None or not await store.judge(action.event, false_positive=action.false_positive):
             raise NotFoundError(f"there is no event {action.event}", hint="it may have been dropped by age")
+        self._judged(action.false_positive)
         return action.event, True
 
     async def _block(self, action: Block) -> tuple[str, bool]:
         subject = subject_of(action.subject)
+        if subject.startswith("client:") and self._allowed(subject.removeprefix("client:")):
+            raise ConflictError(
+                f"{subject} is allowed, so a ban would have no effect", hint="take it off the allow-list first"
+            )
         await self._book.put(BanRecord(name=subject, until=self._until(action.ttl_ms), reason=action.reason))
         return subject, True
 
@@ -151,7 +169,7 @@ class Operations:
     async def _exclude(self, action: Exclude) -> tuple[str, bool]:
         one = action.exclusion
         exclusion = Exclusion(one.rule, one.path, tuple(PlaceKind(kind) for kind in one.kinds), one.name, one.example)
-        if not action.remove and self._prove is not None:
+        if not action.remove:
             self._prove(exclusion)
 
         def change(known: ExclusionsRecord | None) -> ExclusionsRecord:

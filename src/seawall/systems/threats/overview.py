@@ -10,6 +10,7 @@ from seawall.systems.threats.book import ThreatBook
 from seawall.systems.threats.floods import Flood
 from seawall.systems.threats.messages import ThreatSnapshot
 from seawall.systems.threats.model import Mode
+from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import BanRecord, ListRecord
 from seawall.systems.threats.tally import Tally
 from seawall.systems.threats.usual import Usual
@@ -77,6 +78,8 @@ class ThreatStatus(_View):
     shadowed: Annotated[dict[str, int], Field(description="Requests by what would have been done.")]
     refusals: Annotated[dict[str, int], Field(description="Refused requests by why.")]
     classes: Annotated[dict[str, int], Field(description="Findings by class.")]
+    events: Annotated[dict[str, int], Field(description="Events by class.")]
+    feedback: Annotated[dict[str, int], Field(description="Events judged: `false-positive`, `attack`.")]
     levels: Annotated[dict[str, int], Field(description="Events by level.")]
     routes: Annotated[dict[str, int], Field(description="Events by route, most first.")]
     countries: Annotated[dict[str, int], Field(description="Events by country, where it is known.")]
@@ -93,6 +96,7 @@ def overview(
     snapshot: ThreatSnapshot,
     tally: Tally,
     book: ThreatBook,
+    recorder: Recorder,
     usual: Usual,
     floods: Sequence[Flood],
     findings: Mapping[str, str],
@@ -100,7 +104,7 @@ def overview(
 ) -> ThreatStatus:
     """Return the status; `top` bounds routes, countries and sources."""
     inspected, partial, lost = tally.scalars
-    bans = book.records(BanRecord)
+    bans = sorted(book.records(BanRecord), key=lambda one: (one.by != "operator", -(one.until or _LAST), one.name))
     return ThreatStatus(
         version=max(snapshot.version, 0),
         mode=snapshot.policy.mode,
@@ -112,6 +116,8 @@ def overview(
         shadowed=tally.family("shadow"),
         refusals=tally.family("refusal"),
         classes=tally.family("class"),
+        events=dict(tally.events),
+        feedback=dict(tally.judged),
         levels=dict(tally.levels),
         routes=tally.top(tally.routes, top),
         countries=tally.top(tally.countries, top),
@@ -138,7 +144,7 @@ def overview(
         baselines=[
             RouteView(route=one.route, usual=one.means, warm=one.warm, odd=list(one.odd)) for one in usual.views()
         ],
-        lost_events=lost,
+        lost_events=lost + recorder.lost,
     )
 
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
+import math
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from seawall.core.clock import Clock
-from seawall.core.errors import StateError
+from seawall.core.errors import StateError, StateUnavailableError
 from seawall.core.tasks import end_tasks
 from seawall.systems.threats.alerting import Alert, AlertGate
 from seawall.systems.threats.events import EventStore, ThreatEvent
 from seawall.systems.threats.model import Level
 
-__all__ = ["Alerts", "EventLog", "Recorder"]
+__all__ = ["MAX_LISTENERS", "Alerts", "EventLog", "Recorder"]
 
 _log = logging.getLogger("seawall.threats")
 
@@ -22,7 +24,8 @@ _BATCH = 1000
 _FLUSH = 0.25
 _RETRY = 1.0
 _PRUNE = 60.0
-_MAX_LISTENERS = 100
+MAX_LISTENERS = 100
+"""Streams of events at a time."""
 _LISTENER_QUEUE = 1000
 _GRAVE = {Level.HIGH, Level.CRITICAL}
 
@@ -88,7 +91,8 @@ class Recorder:
         self._log_file = log
         self._log_failed = False
         self._waiting: deque[ThreatEvent] = deque()
-        self._listeners: set[asyncio.Queue[ThreatEvent | None]] = set()
+        # Weak, because a reader that is gone before it read anything never runs to its end.
+        self._listeners: weakref.WeakSet[asyncio.Queue[ThreatEvent | None]] = weakref.WeakSet()
         self._tasks: list[asyncio.Task[None]] = []
         self._pruned = 0.0
 
@@ -120,7 +124,7 @@ class Recorder:
                 self._waiting.popleft()
                 self.lost += 1
             self._waiting.append(event)
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 _put(listener, event)
             if event.level in _GRAVE and self.gate is not None and self._alerts is not None:
                 alert = self.gate.admit(event, now)
@@ -128,18 +132,39 @@ class Recorder:
                     self._alerts.post(alert)
         self._write_log(events)
 
-    async def listen(self) -> AsyncIterator[ThreatEvent]:
-        """Yield events as they come, until the end; a listener that is too slow misses the oldest.
+    @property
+    def waiting(self) -> int:
+        """Events that are not written yet."""
+        return len(self._waiting)
+
+    def listen(self, *, idle: float = math.inf) -> AsyncIterator[ThreatEvent | None]:
+        """Return the events that come from now on, until the end; a listener that is too slow misses the oldest.
+
+        Args:
+            idle: seconds without an event after which None stands for one.
 
         Raises:
-            StateError: too many listen already.
+            StateUnavailableError: too many listen already.
         """
-        if len(self._listeners) >= _MAX_LISTENERS:
-            raise StateError(f"{_MAX_LISTENERS} listen already", hint="close another stream first")
+        if len(self._listeners) >= MAX_LISTENERS:
+            raise StateUnavailableError(f"{MAX_LISTENERS} listen already", hint="close another stream first")
         queue: asyncio.Queue[ThreatEvent | None] = asyncio.Queue(_LISTENER_QUEUE)
         self._listeners.add(queue)
+        return self._heard(queue, None if math.isinf(idle) else idle)
+
+    async def _heard(
+        self, queue: "asyncio.Queue[ThreatEvent | None]", idle: float | None
+    ) -> AsyncIterator[ThreatEvent | None]:
         try:
-            while (event := await queue.get()) is not None:
+            while True:
+                try:
+                    async with asyncio.timeout(idle):
+                        event = await queue.get()
+                except TimeoutError:
+                    yield None
+                    continue
+                if event is None:
+                    return
                 yield event
         finally:
             self._listeners.discard(queue)

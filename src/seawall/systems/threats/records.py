@@ -4,8 +4,10 @@ from hashlib import blake2b
 
 import msgspec
 
+from seawall.core.errors import InvalidError
 from seawall.systems.threats.inspection.policy import Exclusion
 from seawall.systems.threats.model import Mode
+from seawall.systems.threats.networks import parse_network
 
 __all__ = [
     "PREFIX",
@@ -14,6 +16,7 @@ __all__ = [
     "ExclusionsRecord",
     "ListRecord",
     "ModesRecord",
+    "OffencesRecord",
     "Record",
     "place_of",
     "read_record",
@@ -48,6 +51,12 @@ class BanRecord(Record, frozen=True, kw_only=True, tag="ban"):
     bans: int = 0
 
 
+class OffencesRecord(Record, frozen=True, kw_only=True, tag="offences"):
+    """How often a subject was banned, remembered longer than its ban so that the next one lasts longer."""
+
+    bans: int
+
+
 class ListRecord(Record, frozen=True, kw_only=True, tag="list"):
     """A network that an operator allowed or blocked."""
 
@@ -69,7 +78,7 @@ class ExclusionsRecord(Record, frozen=True, kw_only=True, tag="exclusions"):
     exclusions: tuple[Exclusion, ...] = ()
 
 
-AnyRecord = BanRecord | ListRecord | ModesRecord | ExclusionsRecord
+AnyRecord = BanRecord | OffencesRecord | ListRecord | ModesRecord | ExclusionsRecord
 
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
@@ -84,4 +93,11 @@ def place_of(record: type[Record], name: str) -> str:
 
 def read_record(value: bytes) -> AnyRecord:
     """Return a record as it was written; raise `msgspec.DecodeError` for anything else."""
-    return _decoder.decode(value)
+    record = _decoder.decode(value)
+    network = record.name if isinstance(record, ListRecord) else record.name.partition("network:")[2]
+    if network:
+        try:
+            parse_network(network)
+        except InvalidError as error:
+            raise msgspec.DecodeError(error.message) from error
+    return record

@@ -150,6 +150,12 @@ class ResponseLadder:
             return Response(subject, Step.OBSERVE, now, score, record.bans)
         return Response(subject, record.step, record.until, score, record.bans)
 
+    def restore(self, subject: str, bans: int, now: float) -> None:
+        """Take note of bans from an earlier life, or by another gateway, so that the next one lasts longer."""
+        record = self._records.setdefault(subject, _Record(at=now))
+        record.bans = max(record.bans, bans)
+        self._make_room()
+
     def forgive(self, subject: str) -> bool:
         """Forget all that is known of a subject; tell whether there was anything."""
         return self._records.pop(subject, None) is not None

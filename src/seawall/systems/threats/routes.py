@@ -10,13 +10,14 @@ from fastapi.responses import Response, StreamingResponse
 from seawall.core.access import Access, Caller, Role
 from seawall.systems.threats.actions import Action, ActionResult
 from seawall.systems.threats.controller import ThreatController
-from seawall.systems.threats.events import MAX_PAGE, EventQuery
+from seawall.systems.threats.events import MAX_PAGE, EventQuery, ThreatEvent
 from seawall.systems.threats.model import Action as Done
 from seawall.systems.threats.model import Level, ThreatClass
 from seawall.systems.threats.overview import ThreatStatus
 
 __all__ = ["routes"]
 
+_IDLE = 15.0
 _PATH = "/api/system/threat-detection"
 
 _EXAMPLES: dict[str, Any] = {
@@ -142,14 +143,17 @@ def routes(controller: ThreatController, access: Access) -> APIRouter:
     )
     async def stream() -> StreamingResponse:
         """Send each event as JSON when it is known; a reader that is too slow misses the oldest."""
-        return StreamingResponse(
-            _lines(controller), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
+        heard = controller.recorder.listen(idle=_IDLE)
+        return StreamingResponse(_lines(heard), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     return router
 
 
-async def _lines(controller: ThreatController) -> AsyncIterator[bytes]:
+async def _lines(heard: AsyncIterator[ThreatEvent | None]) -> AsyncIterator[bytes]:
     yield b": connected\n\n"
-    async for event in controller.recorder.listen():
+    async for event in heard:
+        if event is None:
+            # Tells proxies, and us, that somebody is still there.
+            yield b": idle\n\n"
+            continue
         yield b"event: threat\nid: %b\ndata: %b\n\n" % (event.id.encode("ascii", "replace"), msgspec.json.encode(event))

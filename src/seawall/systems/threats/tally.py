@@ -7,6 +7,7 @@ import msgspec
 
 from seawall.core.system import WorkerId
 from seawall.core.totals import CumulativeTotals
+from seawall.systems.threats.events import ThreatEvent
 from seawall.systems.threats.floods import Talker
 from seawall.systems.threats.messages import RouteCounts, ThreatReport
 
@@ -33,7 +34,9 @@ class Tally:
         sources: events by client, those that had most.
         routes: events by route.
         countries: events by country, where it is known.
-        judged: events that operators judged, by verdict.
+        levels: events by level.
+        events: events by class.
+        judged: events that operators judged, by verdict: `false-positive` or `attack`.
     """
 
     def __init__(self) -> None:
@@ -44,6 +47,7 @@ class Tally:
         self.routes: Counter[str] = Counter()
         self.countries: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
 
     def add(self, worker: WorkerId, report: ThreatReport) -> None:
@@ -68,17 +72,18 @@ class Tally:
             for talker in talkers:
                 known[talker.subject] += talker.requests
         for event in report.events:
-            self.note(event.client, event.route, event.country, event.level.value)
+            self.note(event)
 
-    def note(self, client: str, route: str, country: str, level: str) -> None:
-        """Count an event by where it came from and went to."""
-        self.levels[level] += 1
-        if route:
-            self.routes[route] += 1
-        if country:
-            self.countries[country] += 1
-        if client:
-            self.sources[client] += 1
+    def note(self, event: ThreatEvent) -> None:
+        """Count an event by what it is about, where it came from and went to."""
+        self.levels[event.level.value] += 1
+        self.events[event.category.value] += 1
+        if event.route:
+            self.routes[event.route] += 1
+        if event.country:
+            self.countries[event.country] += 1
+        if event.client:
+            self.sources[event.client] += 1
             if len(self.sources) > _MAX_SOURCES:
                 self.sources = Counter(dict(self.sources.most_common(_MAX_SOURCES // 2)))
 
