@@ -188,6 +188,8 @@ async def test_offences_lead_up_the_ladder_and_every_step_ends_by_itself(site, c
     stepped(site, clock, 59.0)
     assert key in site.newest.penalties
     stepped(site, clock, 2.0)
+    assert site.newest.penalties[key].factor == 0.5, "a throttle follows"
+    stepped(site, clock, 31.0)
     assert site.newest.penalties == {}
     assert site.controller.status().offenders[0].blocks == 1  # the next block is longer
     stepped(site, clock, 7200.0)
