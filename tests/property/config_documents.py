@@ -46,7 +46,9 @@ APART = {
     "headers",
     "max_ejection_ms",
     "base_ejection_ms",
+    "identity",
     "ratelimit",
+    "threats",
 }
 
 
