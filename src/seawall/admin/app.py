@@ -26,6 +26,7 @@ from seawall.admin.routes.system import system_router
 from seawall.admin.routes.tokens import tokens_router
 from seawall.config.address import parse_listen
 from seawall.config.admin import AdminSettings
+from seawall.config.problems import without_echoes
 from seawall.config.section import PROBLEMS
 from seawall.control.plane import ControlPlane
 from seawall.core.clock import Clock, SystemClock
@@ -145,7 +146,7 @@ def _from_http(app: FastAPI, request: Request, error: HTTPException) -> ProblemE
 
 def _from_validation(request: Request, error: RequestValidationError) -> ProblemError:
     """Tell every finding; a body that is no JSON at all is a bad request."""
-    findings = error.errors()
+    findings = without_echoes(error.errors())
     if any(finding["type"] == "json_invalid" for finding in findings):
         reason = findings[0].get("ctx", {}).get("error", "")
         return ProblemError(400, f"The body is not JSON: {reason}.", code="malformed-json")

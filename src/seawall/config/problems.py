@@ -3,8 +3,8 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,11 +14,13 @@ from seawall.config.schema import JsonSchema, accepted, alternatives, describe_a
 from seawall.config.section import PROBLEMS, Path, Section
 from seawall.config.shape import static_fields
 
-__all__ = ["Problem", "Translator", "hide_password", "shown"]
+__all__ = ["Problem", "Translator", "hide_password", "shown", "without_echoes"]
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s]*(?=@)|(?<=password=)[^&\s\"]*")
 
 _MAX_SHOWN = 60
+
+F = TypeVar("F", bound=Mapping[str, Any])
 
 
 class Problem(NamedTuple):
@@ -39,7 +41,7 @@ class Translator:
 
     def problems(self, error: ValidationError) -> Iterator[Problem]:
         """Yield every finding of a validation error."""
-        for detail in error.errors(include_url=False):
+        for detail in without_echoes(error.errors(include_url=False)):
             yield from self._problems(detail)
 
     def _problems(self, detail: ErrorDetails) -> Iterator[Problem]:
@@ -89,6 +91,17 @@ class Translator:
         names: dict[str, Any] = node.get("propertyNames", {})
         most = names.get("maxLength")
         return f"a name of 1 to {most} characters" if most else "a header name: letters, digits and !#$%&'*+-.^_`|~"
+
+
+def without_echoes(errors: Sequence[F]) -> list[F]:
+    """Return validation errors without those of lists that are too short only for want of refused elements."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(len(place) > len(loc) and place[: len(loc)] == loc for loc in (error["loc"],) for place in places)
+    ]
 
 
 def hide_password(text: str) -> str:

@@ -92,7 +92,9 @@ def _accepted(node: JsonSchema) -> str:
 
 
 def _range(node: JsonSchema) -> str:
-    low, high = node.get("minimum"), node.get("maximum")
+    low, high, above = node.get("minimum"), node.get("maximum"), node.get("exclusiveMinimum")
+    if above is not None and low is not None and above >= low:
+        low = None  # the stricter of two bounds
     if low is not None and high is not None:
         return f" from {low:g} to {high:.15g}"
     parts = [
@@ -103,6 +105,6 @@ def _range(node: JsonSchema) -> str:
             ("maximum", "up to"),
             ("exclusiveMaximum", "below"),
         )
-        if key in node
+        if key in node and not (key == "minimum" and low is None)
     ]
     return f" {' and '.join(parts)}" if parts else ""

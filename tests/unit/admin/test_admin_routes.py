@@ -235,6 +235,17 @@ async def test_the_pointers_into_an_action_lead_through_what_was_sent(stage, sen
     assert {error["pointer"] for error in body["errors"]} == pointers
 
 
+async def test_a_list_is_not_called_too_short_for_what_is_wrong_within(stage):
+    action = {"action": "set-rule", "rule": {"id": "a", "key": ["colour"], "windows": [{"limit": 1}]}}
+    response = await stage.call("POST", "/api/system/rate-limit", Role.OPERATOR, json=action)
+    [error] = assert_problem(response, 422, "validation-failed")["errors"]
+    assert error["pointer"] == "/body/rule/key/0"
+    action["rule"]["key"] = []
+    response = await stage.call("POST", "/api/system/rate-limit", Role.OPERATOR, json=action)
+    [error] = assert_problem(response, 422, "validation-failed")["errors"]
+    assert error["pointer"] == "/body/rule/key"
+
+
 async def test_a_pointer_to_a_query_parameter(stage):
     response = await stage.call("GET", "/api/system/audit?limit=0", Role.OPERATOR)
     [error] = assert_problem(response, 422, "validation-failed")["errors"]

@@ -83,6 +83,31 @@ def test_policies_are_named_after_their_rule() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (
+            "[ratelimit.load]\nfloor = 0",
+            "ratelimit.load.floor: given 0; accepted: a number above 0 and up to 1 (share)",
+        ),
+        (
+            "[[ratelimit.rules]]\nid = 'a'\nkey = ['ip']",
+            (
+                'ratelimit.rules[0].key[0]: given "ip"; accepted: identity, client, client/PREFIX, user, tenant, '
+                "api-key, role, route, header:NAME or global"
+            ),
+        ),
+    ],
+)
+def test_one_mistake_is_told_once_and_as_it_is(tmp_path, text: str, told: str) -> None:
+    file = tmp_path / "seawall.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(Settings, file=file, environ={}, overrides={})
+    (problem,) = caught.value.problems
+    assert problem.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
         ("base = -1", "ratelimit.base: given -1"),
         ("base = nan", "ratelimit.base: given"),
         ("base = inf", "ratelimit.base: given"),
