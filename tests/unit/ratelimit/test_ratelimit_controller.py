@@ -216,6 +216,19 @@ async def test_a_block_of_the_ladder_reaches_other_gateways_and_a_lift_does_too(
     await store.close()
 
 
+async def test_unblocking_forgives_a_throttle_that_another_gateway_imposed(limit_sites):
+    store = MemoryStore(clock=SystemClock())
+    one, two = [await limit_sites({**BASE, "ladder": LADDER}, store) for _ in range(2)]
+    for _ in range(2):  # again within the time that the first pardon stays in the store
+        one.controller.on_report(W0, limit_report(offences=(offence("user:eve", 6),)))
+        await one.until(lambda site: "user:eve" in site.newest.penalties)
+        assert not two.newest.penalties, "a throttle is each gateway's own"
+        await two.perform("unblock", subject="user:eve")
+        await one.until(lambda site: not site.newest.penalties)
+    assert one.controller.status().offenders == []
+    await store.close()
+
+
 async def test_a_reset_forgives_on_every_gateway_and_reaches_every_engine(limit_sites):
     clock = SystemClock()
     store = MemoryStore(clock=clock)

@@ -29,6 +29,7 @@ from seawall.systems.ratelimit.plan import BASE, RateLimitPlan, make_plan
 from seawall.systems.ratelimit.pressure import Pressure, quantised
 from seawall.systems.ratelimit.records import (
     GatewayRecord,
+    PardonRecord,
     PenaltyRecord,
     Record,
     ResetRecord,
@@ -205,7 +206,7 @@ class RateLimitController:
                 # Deleted before its time: somebody lifted it.
                 if until is None or until > self._clock.wall() + 0.5:
                     self._forgive(name)
-            case _, ResetRecord(name=name):
+            case _, ResetRecord(name=name) | PardonRecord(name=name):
                 self._forgive(name)
         self._soon()
 

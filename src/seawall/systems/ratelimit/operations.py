@@ -17,15 +17,15 @@ from seawall.systems.ratelimit.actions import (
 )
 from seawall.systems.ratelimit.keys import parse_subject
 from seawall.systems.ratelimit.plan import BASE
-from seawall.systems.ratelimit.records import BlockRecord, OverrideRecord, PenaltyRecord, ResetRecord
-from seawall.systems.ratelimit.rulebook import Rulebook
+from seawall.systems.ratelimit.records import BlockRecord, OverrideRecord, PardonRecord, PenaltyRecord, ResetRecord
+from seawall.systems.ratelimit.rulebook import Named, Rulebook
 from seawall.systems.ratelimit.ruleset import RunTimeRule, merge, merge_what_fits
 from seawall.systems.ratelimit.settings import RateLimitSettings
 
 __all__ = ["RESET_SECONDS", "Operations", "target_of"]
 
 RESET_SECONDS = 30.0
-"""How long a reset stays in the store and in snapshots: longer than any gateway needs to hear of it."""
+"""How long a reset or a pardon stays in the store and in snapshots: longer than any gateway needs to hear of it."""
 
 
 class Operations:
@@ -154,7 +154,12 @@ class Operations:
 
     async def _unblock(self, action: UnblockSubject) -> bool:
         name = target_of(action)
-        known = await self._book.remove((BlockRecord, name), (PenaltyRecord, name), expected=action.version)
+        lifted: list[Named] = [(BlockRecord, name), (PenaltyRecord, name)]
+        known = any(self._book.find(*one) is not None for one in lifted)
+        # Only blocks are in the store; a throttle is known to the gateway alone that imposed it, which follows this.
+        wall = self._clock.wall()
+        record = PardonRecord(name=name, at=wall, until=wall + RESET_SECONDS)
+        await self._book.put(record, ttl=RESET_SECONDS, expected=action.version, without=lifted)
         return self._forgive(name) or known
 
     async def _override(self, action: OverrideSubject) -> bool:

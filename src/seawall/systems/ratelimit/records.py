@@ -8,6 +8,7 @@ __all__ = [
     "BlockRecord",
     "GatewayRecord",
     "OverrideRecord",
+    "PardonRecord",
     "PenaltyRecord",
     "Record",
     "ResetRecord",
@@ -47,8 +48,14 @@ class PenaltyRecord(Record, frozen=True, kw_only=True):
     gateway: str = ""
 
 
+class PardonRecord(Record, frozen=True, kw_only=True):
+    """A key whose violations every gateway is to forget; `at` in seconds since the Unix epoch."""
+
+    at: float
+
+
 class ResetRecord(Record, frozen=True, kw_only=True):
-    """A key whose counts are to be forgotten; `at` in seconds since the Unix epoch."""
+    """A key whose counts and violations are to be forgotten; `at` in seconds since the Unix epoch."""
 
     at: float
 

@@ -18,6 +18,7 @@ from seawall.systems.ratelimit.records import (
     BlockRecord,
     GatewayRecord,
     OverrideRecord,
+    PardonRecord,
     PenaltyRecord,
     Record,
     ResetRecord,
@@ -25,7 +26,7 @@ from seawall.systems.ratelimit.records import (
 )
 from seawall.systems.ratelimit.ruleset import RunTimeRule
 
-__all__ = ["MAX_RULES_BYTES", "MAX_RUN_TIME_RULES", "MAX_SUBJECTS", "Rulebook"]
+__all__ = ["MAX_RULES_BYTES", "MAX_RUN_TIME_RULES", "MAX_SUBJECTS", "Named", "Rulebook"]
 
 _log = logging.getLogger("seawall.ratelimit.rulebook")
 
@@ -41,6 +42,7 @@ _KINDS: dict[str, type[Record]] = {
     "block": BlockRecord,
     "gateway": GatewayRecord,
     "override": OverrideRecord,
+    "pardon": PardonRecord,
     "penalty": PenaltyRecord,
     "reset": ResetRecord,
 }
@@ -94,8 +96,12 @@ class Rulebook:
     def records(self, kind: type[_R]) -> list[_R]:
         """Return the records of a kind that are in force, in order of their keys."""
         wall = self._clock.wall()
-        found = (record for _, record in sorted(self._records.items()) if isinstance(record, kind))
-        return [record for record in found if record.until is None or wall < record.until]
+        found = {
+            key: record
+            for key, record in self._records.items()
+            if isinstance(record, kind) and (record.until is None or wall < record.until)
+        }
+        return [found[key] for key in sorted(found)]
 
     def find(self, kind: type[_R], name: str) -> _R | None:
         """Return the record of a subject, key or gateway that is in force, or None."""
