@@ -146,8 +146,8 @@ def _condition(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signa
     elif course.end >= len(tokens.kinds) and course.end == index + 1:
         # The value ends with the operator: a probe, or cut off.
         plural = text[at + 1].isalpha() or text[:at].endswith("s")
-        sure = 0.35 if plural else 0.86 if tokens.texts[index] in ("or", "||", "xor", "&&") else 0.6
-        yield Signal("sqli-probe", _HIGH, sure, at, end)
+        chance = 0.35 if plural else 0.86 if tokens.texts[index] in ("or", "||", "xor", "&&") else 0.6
+        yield Signal("sqli-probe", _HIGH, chance, at, end)
 
 
 def _literal(tokens: Tokens, text: str, at: int, course: Course) -> float:
