@@ -14,9 +14,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "threats"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "unit" / "threats"))
 
 from technique_places import CLASSES, ENCODINGS, PLACES, Built, rows
 

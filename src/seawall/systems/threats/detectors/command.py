@@ -22,7 +22,7 @@ _BARE: dict[str, tuple[float, float, float, float]] = {
     "echo": (0.1, 0.1, 0.3, 0.8),
     "file": (0.1, 0.1, 0.76, 0.93),
     "net": (0.1, 0.1, 0.8, 0.9),
-    "phrase": (0.1, 0.1, 0.55, 0.7),
+    "phrase": (0.1, 0.1, 0.55, 0.78),
     "sharp": (0.4, 0.3, 0.8, 0.93),
     "shell": (0.2, 0.1, 0.8, 0.9),
     "term": (0.2, 0.1, 0.78, 0.92),
@@ -61,6 +61,7 @@ _BIN = re.compile(
 _LAST = re.compile(r"[\s=&?,/]")
 _LISTED = re.compile(r"[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,64}$|[\w &.-]{1,40}(?:\|\s{0,2}\w[\w &.-]{0,40}){2,64}$")
 _PAIRS = re.compile(r"(?:^|[?&])[\w.\[\]-]+=[^&\s]*$")
+_PROMPT = re.compile(r"\s[A-Z]:\\[^>|&;]{0,200}>")
 _GLUE = frozenset("=:-@_,(")
 """What makes a part of a longer word of what stands directly before it."""
 LINE = 40
@@ -103,7 +104,8 @@ def _wildcard(word: str) -> str:
 def _known(command: Command, tricks: int) -> tuple[str, int]:
     """The command word, and the tricks with those of its own; "" for no command."""
     word, path = command.word, command.path
-    if command.arguments[:1] in _GLUE:
+    glued = command.arguments[:1] in _GLUE and not (command.arguments[0] == "(" and KINDS.get(word) == "cmdlet")
+    if glued or (word == "ps" and _PROMPT.match(command.arguments)):
         return "", tricks
     if path and not _BIN.search(path) and "?" not in path and "*" not in path:
         return "", tricks
@@ -162,7 +164,8 @@ def _context(text: str, command: Command, rule: str, confidence: float, fit: int
     behind = plain_words(text, command.end, command.end + 400)
     if command.by == "`" and words + behind >= 4 and text.count("`") >= 2:
         return min(confidence, 0.45)
-    if rule == "command-line" and behind >= 4 and "\n" in text[command.end : command.end + 400]:
+    lines = text.count("\n", command.end, command.end + 400)
+    if rule == "command-line" and lines and (behind >= 4 or lines > 2):
         confidence -= 0.3
     return confidence
 
@@ -224,7 +227,10 @@ DETECTOR = Detector(
         r"^[\s\"']{0,8}(?:id|ls|dir|env|ps|pwd|whoami|uname|ifconfig|ipconfig|netstat|hostname)\s{0,4}[|;&]\s{0,4}$",
         r"^[\s\"']{0,8}/{0,2}(?:usr/)?(?:local/)?s?bin/[a-z]",
         rf"(?:then|do|else|sudo|exec|nohup|xargs)\s{{1,8}}(?:[a-z0-9_./]{{0,32}}/)?(?:{_SHARP})[^a-z0-9_]",
-        r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]",
+        r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]|[;|&`(]\s{0,4}/(?:usr/)?s?bin/[a-z]{0,8}[?*]",
+        r"^\\[nr]/?[a-z]",
+        r"--(?:checkpoint-action|to-command|use-askpass|upload-pack|receive-pack|open-files-in-pager|exec|rsh|use-compress-program|post-file|output)=|-o\s{0,4}(?:proxy|local|permitlocal)command|ext::[a-z]",
+        r"\{cmd\}|[;|&`]\s{0,4}\.\s{1,4}[/~]|^-o[q/]|-exec\s|ld_preload=|ld_library_path=|bash_env=|prompt_command=|git_ssh_command=|dyld_insert|for\s{1,4}/f\s",
         r"[;|&`(\s][a-z/]{1,16}(?:''|\"\"|\\[a-z]|\$[@*!a-z0-9{(]|``|'[a-z]{1,8}'|\"[a-z]{1,8}\"|\^[a-z])",
         r"^[a-z/]{1,16}(?:''|\"\"|\\[a-z]|\$[@*!a-z0-9{(]|``|'[a-z]{1,8}'|\"[a-z]{1,8}\"|\^[a-z])[a-z\\\"'^]",
         r"[;|&`(\s'\"](?:['\"][a-z]{1,6}['\"]|[\\^][a-z][\\^]?)[a-z'\"]",

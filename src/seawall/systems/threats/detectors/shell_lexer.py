@@ -37,6 +37,7 @@ _HAS_ESCAPE = re.compile(
     r"[a-z](?:[\\^][a-z]{1,3}){2}|[;|&`(][\\^][a-z][\\^]?[a-z]|(?:^|[\s;|&(`])[a-z]{1,3}[\\^][a-z]{1,8}(?=\s+[/\\.~-]|\s*$)|/e\\tc|pass\\wd|pas\\s",
     re.IGNORECASE | re.ASCII,
 )
+_WRITTEN_BREAK = re.compile(r"^(?:\\[nr](?=\\|/|[a-z]))+")
 _BRACES = re.compile(r"\{([a-z./]{2,16}(?:,[^{},\s]{1,64}){1,8})\}", re.IGNORECASE | re.ASCII)
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.){1,64})'")
 
@@ -75,6 +76,8 @@ class Command(NamedTuple):
 def reveal(text: str) -> tuple[str, int]:
     """Undo what hides commands from readers: the plain text, and how many tricks were undone. Linear in the text."""
     tricks = 0
+    if text[:1] == "\\":
+        text = _WRITTEN_BREAK.sub("\n", text)
     if "$" in text or "%" in text or "\xa0" in text or "\\\n" in text:
         text, count = _SLASH.subn("/", text)
         tricks += count

@@ -26,7 +26,7 @@ lwp-request tftp rcp xcopy robocopy quser qwinsta dsquery nltest fdisk gzip egre
     "file": """
 cat tac nl more less head tail type sort uniq od strings rev cut paste diff cp mv rm del erase copy move ren
 touch find locate grep sed awk gawk tee tar zip vi vim nano ln stat file wc dd rd md source install cmp comm
-fold split ed fmt pr shred truncate cpio ar nawk join read whereis which dog date
+fold split ed fmt pr shred truncate cpio ar nawk join read whereis which dog date tr
 """,
     # They wait or knock at another's door: a number, an address or an option follows.
     "wait": "sleep usleep ping ping6 timeout waitfor fping",
@@ -39,7 +39,7 @@ wget curl nc netcat telnet ftp sftp ssh scp rsync dig host fetch lynx links w3m 
 sh bash dash ash zsh ksh csh tcsh fish rbash pwsh powershell cmd command python python2 python3 perl ruby php
 node nodejs lua gcc java tclsh pip pip3 npm gem go exec eval env script expect gdb
 """,
-    "echo": "echo print printf",
+    "echo": "echo print printf expr",
     # Only with the very words that follow in attacks.
     "phrase": """
 net reg sc at start kill killall pkill reboot shutdown halt poweroff history export set who finger mail sendmail
@@ -58,7 +58,7 @@ WORDS = frozenset(KINDS)
 
 _SENSITIVE = re.compile(
     r"/etc/|/proc/(?:self|\d|version|cpuinfo|net|mounts)|/var/(?:log|mail|spool)|/root/|/dev/(?:tcp|udp|null|shm)|\.ssh\b|\.bash_history"
-    r"|\.htpasswd|wp-config|web\.config|[a-z]:[\\/]+(?:windows|winnt|boot|inetpub|users|/|$)|(?:boot|win|system)\.ini|passw|shadow|/bin/(?:ba|z|k|c|da)?sh\b"
+    r"|\.htpasswd|wp-config|web\.config|\b[a-z]:[\\/]+(?:windows|winnt|boot|inetpub|users|/|$)|(?:boot|win|system)\.ini|passw|shadow|/bin/(?:ba|z|k|c|da)?sh\b"
     r"|%(?:systemroot|windir|comspec|temp)%|/etc$|/tmp/",
     re.IGNORECASE | re.ASCII,
 )
@@ -70,7 +70,7 @@ _PATH = re.compile(
 _OPTION = re.compile(r"^\s*(?:-{1,2}[a-z0-9]|a?ux\b|auxw|/[a-z?]{1,4}(?:\s|:|$))", re.IGNORECASE | re.ASCII)
 _FILE = re.compile(
     r"^\s*[\"']?[\w*?./\\-]*\.(?:txt|log|conf|cfg|ini|php\d?|py|sh|pl|rb|js|jsp|aspx?|xml|json|ya?ml|env|db|sql|bak|key|pem|exe|bat|ps1|c|so|passwd|htaccess|html?|csv|dat|sqlite)\b"
-    r"|^\s*[\"']?[\w.?-]*\*(?:\s|$|[\"'])|[<>]\s*[\w./\\&]",
+    r"|^\s*[\"']?[\w.?-]*\*(?:\s|$|[\"'])|[<>]\s*[\w./\\&]|<<<",
     re.IGNORECASE | re.ASCII,
 )
 _ADDRESS = re.compile(
@@ -81,15 +81,23 @@ _NUMBER = re.compile(
     r"^\s*(?:/t\s+)?[\"'(]?\d+(?:\.\d+)?[smhd]?[\"')]?\s*(?:$|[#>&;|\"'()}/])", re.IGNORECASE | re.ASCII
 )
 _RUN = re.compile(
-    r"^\s*(?:-{1,2}(?:[a-z]*[ceirm]\b|enc|nop|ep|exec|command|file|version|w\b|sta\b|noprofile)|/[ckqv]\b|<|[\w./-]+\.(?:sh|py|pl|rb|php|js|ps1|bat)\b|\S*://|iex\b)|invoke-|download(?:string|file)|[\"']import\s",
+    r"^\s*(?:-\w{1,16}\s+){0,2}(?:-{1,2}(?:[a-z]*[ceirm]\b|enc|nop|ep|exec|command|file|version|w\b|sta\b|noprofile)|/[ckqv]\b|<|[\w./-]+\.(?:sh|py|pl|rb|php|js|ps1|bat)\b|\S*://|iex\b|(?:get|set|start|stop|new|add|out|test|write|remove|import|resolve)-[a-z]{3,20}\b)|invoke-|download(?:string|file)|[\"']import\s",
     re.IGNORECASE | re.ASCII,
 )
 _PHRASE = re.compile(
     r"^\s*(?:user|users|localgroup|group|view|share|start|stop|use|accounts|session|add|query|delete|save|-9|-kill|-[a-z]{1,2}\b|/[a-z]\b|now\b|\S+@\S+\.\S+|path=|powershell|cmd|calc|notepad|-c\s|&&|\|\|)",
     re.IGNORECASE | re.ASCII,
 )
-_GIVEN = re.compile(r"^[\s)}\"'`#\\/*,\]-]*$")
-_MESSAGE = re.compile(r"^\s*(?:-[ne]+\s|[\"'$`(]|\S*[\d_]\S*\s*$|\S{1,40}\s*$|\S+\s*>)")
+_GIVEN = re.compile(r"^(?:[\s)}\"'`#/*,\]-]|\\[nrt]?)*$")
+_ADMINISTERS = re.compile(
+    r"^\s*(?:/[a-z]{1,16}\b|[0-7]{3,4}\s|[ugoa]{0,4}[+-][rwxst]{1,4}\s|(?:process|os|service|useraccount|product|qfe|logicaldisk|computersystem"
+    r"|bios|startup|cpu)(?:\s+(?:list|get|call|where)\b|\s*$)|javascript:|\w{1,32}\.dll\b)",
+    re.IGNORECASE | re.ASCII,
+)
+_ACCOUNTS = re.compile(r"^\s*(?:user\s+\w\S*|localgroup\b[^.!?,]{0,60})\s*$", re.IGNORECASE | re.ASCII)
+_CARRIERS = frozenset({"busybox", "command", "env", "eval", "exec", "nohup", "sudo", "xargs"})
+"""They run the command that follows them."""
+_MESSAGE = re.compile(r"^\s*(?:-[ne]+\s|\d+\s+\\?[*+/-]|[\"'$`(\S*[\d_]\S*\s*$|\S{1,40}\s*$|\S+\s*>)")
 
 
 def is_sensitive(arguments: str) -> bool:
@@ -115,7 +123,9 @@ def _connects(arguments: str, word: str) -> bool:
 
 
 def _any(arguments: str, word: str) -> bool:
-    return _named(arguments, word) or _ADDRESS.search(arguments) is not None
+    return (
+        _named(arguments, word) or _ADDRESS.search(arguments) is not None or _ADMINISTERS.match(arguments) is not None
+    )
 
 
 _FITS: dict[str, Callable[[str, str], bool]] = {
@@ -137,6 +147,11 @@ def quality(word: str, arguments: str) -> int:
         return 0
     kind = KINDS[word]
     fits = _FITS[kind](arguments, word)
+    if word in _CARRIERS and not fits:
+        carried = arguments[:40].strip("\"' ").partition(" ")[0].rpartition("/")[2].rstrip("\"'")
+        fits = KINDS.get(carried, "phrase") in {"net", "sharp", "shell", "term", "wait"}
+    if word == "net" and _ACCOUNTS.match(arguments):
+        return 3
     if kind != "phrase" and is_sensitive(arguments[:80] if kind in {"file", "term"} else arguments):
         return 3 if fits or not arguments.lstrip()[:1].isalpha() else 2
     return 2 if fits else 1
