@@ -14,6 +14,9 @@ from seawall.systems.threats.baseline import Baseline
 
 __all__ = ["Flood", "FloodLimits", "FloodWatch", "Talker"]
 
+_WARM_UP = 20
+"""Steps of traffic before there can be a flood: who was just started learns for ten seconds, at two steps a second."""
+
 
 class FloodLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a flood is.
@@ -67,7 +70,7 @@ class _Route:
     __slots__ = ("baseline", "calm_since", "since", "usual")
 
     def __init__(self, floor: float) -> None:
-        self.baseline = Baseline(floor=floor)
+        self.baseline = Baseline(floor=floor, warm_up=_WARM_UP)
         self.usual: dict[str, float] = {}
         self.since: float | None = None
         self.calm_since = 0.0
