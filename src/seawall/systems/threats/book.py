@@ -131,7 +131,7 @@ class ThreatBook:
                 while self._unsent:
                     await self._send_one()
         except (StateError, TimeoutError) as error:
-            _log.warning("%d bans are known to this gateway only: %s", len(self._unsent), error)
+            _log.warning("%d records are known to this gateway only: %s", len(self._unsent), error)
 
     def troubled(self, error: StateError) -> None:
         """Take note that the store cannot be followed; the last known records stay in force."""
@@ -254,8 +254,8 @@ class ThreatBook:
     async def _rescan(self) -> None:
         """Scan again now and then, in case a change notice was lost without anyone noticing."""
         while True:
-            # Sooner while nothing was read yet: what is in force then is older than this process.
-            await asyncio.sleep(_RESCAN if self.loaded else _RETRY_LAST)
+            # Sooner while the store is away, or what is in force is older than this process.
+            await asyncio.sleep(_RESCAN if self.loaded and not self.trouble else _RETRY_LAST)
             try:
                 await self.load()
             except StateError as error:

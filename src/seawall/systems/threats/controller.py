@@ -325,7 +325,7 @@ class ThreatController:
             "events": self._recorder.trouble,
             "step": self._failure,
             "records": f"{len(book.unreadable)} records cannot be read" if book.unreadable else "",
-            "unsent": f"{book.unsent} bans are known to this gateway only" if book.trouble and book.unsent else "",
+            "unsent": f"{book.unsent} records are known to this gateway only" if book.trouble and book.unsent else "",
         }
         if self._useless:
             exclusion, why = next(iter(self._useless.items()))
