@@ -110,7 +110,7 @@ class ExclusionSettings(Section):
 
 
 class ThreatDetectionSettings(Section):
-    """Threat detection; `seawall inspect` applies it, the gateway does not yet."""
+    """Threat detection, in the gateway and in `seawall inspect`."""
 
     enabled: Switch = setting(True, "Look at requests at all.", env="THREAT_DETECTION_ENABLED")
     mode: ModeSetting = setting("block", "block acts, log finds and reports but allows, off does not look.")
