@@ -85,7 +85,7 @@ class AdaptiveRateLimiter:
         processes: how many share the limits; each admits its part of them while it counts alone.
         clock: time; the machine's by default.
         on_escalation: told each step that a key goes up the ladder of violations, within the decision that led to it;
-            `report` is the step that threat detection wants to know. It is also logged.
+            `report` is the step that threat detection wants to know. It is also logged, as is what it raises.
 
     Raises:
         ConfigurationError: the configuration is refused, `problems` holds every finding; or the store's URL is.
@@ -376,8 +376,12 @@ class AdaptiveRateLimiter:
             escalation.rule,
             escalation.seconds,
         )
-        if self._tell is not None:
+        if self._tell is None:
+            return
+        try:
             self._tell(escalation)
+        except Exception:  # noqa: BLE001 - logged; the decision is taken, and whoever asked for it needs it
+            _log.exception("on_escalation failed")
 
 
 def _check_store(url: str) -> None:

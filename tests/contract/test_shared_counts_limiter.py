@@ -215,6 +215,41 @@ async def test_each_rule_bears_a_store_that_is_away_in_its_own_way(
     assert (await limiter.check_limit("bob")).remaining == 9
 
 
+async def test_what_fails_beside_a_decision_keeps_nobody_waiting(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(escalation: object) -> None:
+        raise ValueError("a defect of the application")
+
+    ladder = {**table(limit=1), "ladder": {"warn_at": 1}}
+    limiter = make(ladder, on_escalation=fail)
+    async with asyncio.timeout(20):
+        await limiter.check_limit("alice")
+        refused = await limiter.check_limit("alice")
+    assert refused.reason is Reason.QUOTA_EXCEEDED
+    assert "a defect of the application" in caplog.text
+
+    def settle(*_: object) -> None:
+        raise RuntimeError("a defect of the limiter")
+
+    monkeypatch.setattr(limiter._limits, "settle", settle)
+    async with asyncio.timeout(20):
+        with pytest.raises(RuntimeError, match="a defect of the limiter"):
+            await limiter.check_limit("bob")
+
+
+async def test_metrics_tell_who_answered(make: Make, server: RedisServer) -> None:
+    limiter = make(table(limit=2))
+    for _ in range(4):
+        await limiter.check_limit("alice")
+    server.kill()
+    await until(lambda: limiter.store_away)
+    await limiter.check_limit("bob")
+    server.start()
+    found = {one.labels: one.value for one in limiter.samples() if one.instrument.name == "rate_limit_counts_total"}
+    assert found == {("asked",): 4.0, ("leased",): 0.0, ("remembered",): 1.0, ("away",): 1.0}
+
+
 async def test_every_loop_has_its_own_connection(make: Make) -> None:
     limiter = make()
 

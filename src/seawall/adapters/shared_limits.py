@@ -109,7 +109,13 @@ class SharedLimits:
         waiting: asyncio.Future[LimitResult] = asyncio.get_running_loop().create_future()
 
         def reply(answers: tuple[CountAnswer, ...] | None) -> None:
-            result = self._settle(ask, answers)
+            try:
+                result = self._settle(ask, answers)
+            except Exception as error:
+                if waiting.cancelled():
+                    raise
+                waiting.set_exception(error)  # raised where the caller waits, who would wait for ever
+                return
             if waiting.cancelled():
                 self._put_back(result)
             else:
@@ -123,7 +129,8 @@ class SharedLimits:
         try:
             return await waiting
         except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled():  # answered in the same turn of the loop
+            # Answered in the same turn of the loop.
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
                 self._put_back(waiting.result())
             raise
 

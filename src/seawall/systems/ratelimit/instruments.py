@@ -55,6 +55,8 @@ def samples_of(
     yield Sample(BLOCKED, (), report.blocked)
     yield Sample(KEYS, (), report.keys)
     yield Sample(EVICTED, (), report.evicted)
+    for answer in ("asked", "leased", "remembered", "away"):
+        yield Sample(COUNTS, (answer,), getattr(report, answer))
     for tier, count in enumerate(report.shed):
         yield Sample(SHED, (str(tier),), count)
     for step, count in escalations.items():
@@ -71,8 +73,6 @@ def gateway_samples(
 ) -> Iterator[Sample]:
     """Yield every series of a gateway; `report` is the sum over its workers."""
     yield from samples_of(report, snapshot, escalations)
-    for answer in ("asked", "leased", "remembered", "away"):
-        yield Sample(COUNTS, (answer,), getattr(report, answer))
     numbers = {
         "block": len(snapshot.blocks),
         "override": len(snapshot.overrides),
