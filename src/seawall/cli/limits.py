@@ -158,7 +158,7 @@ def _reset(
 def _block(
     subject: Subject,
     seconds: Seconds = None,
-    reason: Annotated[str, typer.Option("--reason", help="Shown to operators, and to the client as detail.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Shown to operators, never to the client.")] = "",
     *,
     version: Version = None,
     as_json: AsJson = False,

@@ -186,10 +186,11 @@ async def test_shadow_rules_refuse_nothing_and_tell_nothing():
 
 async def test_blocked_clients_and_shed_requests_are_told_so():
     async with gateway(Peer.serve) as running:
-        running.limit(blocks={"client:127.0.0.0/8": Block(until=4e9)})
+        running.limit(blocks={"client:127.0.0.0/8": Block(until=4e9, reason="rival")})
         answer = await running.ask(get())
         assert answer.status == 429
         assert msgspec.json.decode(answer.body)["code"] == "abnormal-usage-detected"
+        assert b"rival" not in answer.body  # what operators note is for operators
         running.limit(
             shedding=True,
             priorities=(PriorityRule(tier=5, match=Condition(paths=("/feed",))),),

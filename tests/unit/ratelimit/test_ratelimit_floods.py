@@ -72,6 +72,7 @@ async def test_what_was_lost_or_dropped_is_told_for_a_while(limit_sites):
     site.controller._penalties.let_off = 2
     site.controller.step(clock.monotonic())
     assert set(site.controller.health()) == {"gateways", "penalties"}
+    assert "that this gateway is alive" in site.controller.health()["gateways"]  # a sign of life may be what was lost
     clock.advance(11.0)
     site.controller.step(clock.monotonic())
     assert site.controller.health() == {}

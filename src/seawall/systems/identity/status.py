@@ -85,7 +85,8 @@ def key_status(record: KeyRecord, now: float, last_used: float | None) -> KeySta
         created_by=record.created_by,
         expires_at=moment(record.expires_at),
         expired=record.expired(now),
-        last_used_at=moment(last_used),
+        # Uses are noted to the minute, and none was before the key.
+        last_used_at=None if last_used is None else moment(max(last_used, record.created_at)),
     )
 
 

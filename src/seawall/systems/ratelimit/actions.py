@@ -88,7 +88,7 @@ class BlockSubject(_Body):
     action: Literal["block"]
     subject: Subject
     ttl_ms: Duration = None
-    reason: Annotated[str, Field(max_length=256, description="Shown to operators and, as detail, to the client.")] = ""
+    reason: Annotated[str, Field(max_length=256, description="Shown to operators, never to the client.")] = ""
 
 
 class UnblockSubject(_Body):

@@ -52,7 +52,9 @@ def findings(
     if growth.of_late("away", now):
         found["counts"] = "shared counts did not answer in time of late; each rule's on_store_failure applies"
     if growth.of_late("lost", now):
-        found["gateways"] = "other gateways were not told of every key that was blocked of late"
+        found["gateways"] = (
+            "other gateways were not told all of late: which keys were blocked here, and that this gateway is alive"
+        )
     if growth.of_late("let-off", now):
         found["penalties"] = "some were dropped of late, because too many keys had one at once"
     if failure:
