@@ -18,9 +18,13 @@ LATER = Refusal(401, (), b"")
 class Asker:
     def __init__(self) -> None:
         self.told: list[Refusal | None] = []
+        self.holds = 0
 
     def on_admitted(self, refusal: Refusal | None) -> None:
         self.told.append(refusal)
+
+    def on_hold(self) -> None:
+        self.holds += 1
 
 
 class Scripted(Stage):
@@ -118,6 +122,93 @@ def test_a_second_stage_may_wait_too():
     assert (second.entered, third.entered, owner.told) == (1, 0, [])
     line.resume(second, request, lambda: None)
     assert (third.entered, owner.told) == (1, [None])
+
+
+class Reader(Scripted):
+    """Wants to see ten bytes."""
+
+    def __init__(self, say: Callable[[bytes, bool], Verdict]) -> None:
+        super().__init__()
+        self.judge = say
+
+    def enter(self, passage: Passage) -> Verdict:
+        passage.hold = 10
+        return WAITING
+
+    def take_body(self, passage: Passage, body: bytes, *, whole: bool) -> Verdict:
+        return self.judge(body, whole)
+
+
+@pytest.mark.parametrize(("verdict", "entered"), [(None, 1), (NO, 0)])
+def test_a_stage_that_asks_for_the_body_is_shown_it_once(verdict, entered):
+    shown: list[tuple[bytes, bool]] = []
+
+    def say(body: bytes, whole: bool) -> Verdict:  # noqa: FBT001 - as it is called
+        shown.append((body, whole))
+        return verdict
+
+    owner, after = Asker(), Scripted()
+    line = pipeline(Reader(say), after)
+    request = passage(owner)
+    assert line.enter(request) is WAITING
+    assert (request.hold, owner.holds, owner.told) == (10, 0, [])
+    for _ in range(2):
+        line.on_body(request, b"0123456789", whole=False)
+    assert (shown, request.hold, request.held) == ([(b"0123456789", False)], 0, 10)
+    assert (owner.told, after.entered) == ([verdict], entered)
+
+
+def test_an_owner_is_told_when_the_body_is_wanted_after_a_wait():
+    owner = Asker()
+    line = pipeline(first := Scripted(wait), Reader(lambda body, whole: NO if whole else None))
+    request = passage(owner)
+    line.enter(request)
+    assert request.hold == 0
+    line.resume(first, request, lambda: None)
+    assert (owner.holds, owner.told) == (1, [])
+    line.on_body(request, b"", whole=True)
+    assert owner.told == [NO]
+
+
+def test_a_defect_in_looking_at_a_body_lets_it_through_and_whoever_left_is_not_told():
+    def broken_judge(body: bytes, whole: bool) -> Verdict:  # noqa: FBT001 - as it is called
+        raise ZeroDivisionError
+
+    owner = Asker()
+    line = pipeline(Reader(broken_judge))
+    request = passage(owner)
+    line.enter(request)
+    line.on_body(request, b"x", whole=True)
+    assert (owner.told, line.failures.counts) == ([None], {"scripted": 1})
+    left = passage(owner)
+    line.enter(left)
+    line.leave(left)
+    line.on_body(left, b"x", whole=True)
+    assert owner.told == [None]
+
+
+def test_fields_that_stay_here_are_those_of_all_active_stages():
+    first, second = Scripted(), Scripted()
+    first.keeps, second.keeps = frozenset({b"x-a"}), frozenset({b"x-b"})
+    line = pipeline(first, second)
+    assert line.keeps == {b"x-a", b"x-b"}
+    second.on = False
+    line.refresh()
+    assert line.keeps == {b"x-a"}
+
+
+def test_what_a_stage_adds_goes_upstream_without_any_being_asked():
+    class Silent(Scripted):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rewrites = False
+
+        def rewrite(self, passage: Passage) -> Rewrite | Refusal:
+            raise ZeroDivisionError
+
+    request = passage()
+    request.added = ((b"x-a", b"1"),)
+    assert pipeline(Silent()).rewrite(request) == Rewrite(frozenset(), ((b"x-a", b"1"),))
 
 
 def test_whoever_left_is_told_nothing_and_what_came_for_it_goes_back():
