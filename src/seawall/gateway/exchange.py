@@ -183,6 +183,7 @@ class Exchange:
             if verdict is not None:
                 self._turn_away(verdict)
                 return
+            self._copy_early_body(passage)
         self._proceed(pool)
 
     def on_admitted(self, refusal: Refusal | None) -> None:
@@ -191,6 +192,8 @@ class Exchange:
             self._turn_away(refusal)
         else:
             self.phase = _CONNECTING
+            if self._passage is not None:
+                self._copy_early_body(self._passage)
             self._proceed(self._runtime.balancing.route(self.request))
 
     def on_hold(self) -> None:
@@ -207,6 +210,11 @@ class Exchange:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if client.held:
             client.resume_reading()
+
+    def _copy_early_body(self, passage: Passage) -> None:
+        """Let the pipeline have its copy of what came of the body before it was asked."""
+        if passage.peek and self._body:
+            passage.take_copy(b"".join(self._body))
 
     def _show_body(self, passage: Passage) -> None:
         assert self._body is not None
@@ -246,8 +254,10 @@ class Exchange:
         if limit and self._body_bytes > limit:
             self._client.refuse_body(Problem(413, "body-too-large", f"the body is larger than {limit} bytes"))
             return
-        self._forward(data)
         passage = self._passage
+        if passage is not None and passage.peek:
+            passage.take_copy(data)
+        self._forward(data)
         if self.phase is _HOLDING and passage is not None and self._body_bytes > passage.hold:
             self._show_body(passage)
 

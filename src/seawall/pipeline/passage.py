@@ -83,6 +83,8 @@ class Passage:
         added: fields that stages put on for the upstream.
         hold: bytes of the body that a stage wants to see before it decides; 0 while none does.
         held: bytes of the body that a stage saw.
+        peek: bytes of the body that a stage still wants a copy of while it streams; 0 for none.
+        copy: what was copied of it.
         waits: the stage that wants to see them.
         route: name of its route, as threat detection counts it; None where that does not look at it.
         account: that it tries to log in to; empty where it tries none.
@@ -104,6 +106,7 @@ class Passage:
         "added",
         "admission",
         "ask",
+        "copy",
         "denial",
         "ended",
         "fields",
@@ -113,6 +116,7 @@ class Passage:
         "length",
         "limit",
         "owner",
+        "peek",
         "pool",
         "request",
         "rest",
@@ -132,6 +136,8 @@ class Passage:
         self.added: tuple[Header, ...] = ()
         self.hold = 0
         self.held = 0
+        self.peek = 0
+        self.copy = b""
         self.waits: Stage | None = None
         self.route: str | None = None
         self.account = ""
@@ -147,3 +153,9 @@ class Passage:
         self.holds = False
         self.rest: tuple[Stage, ...] = ()
         self.ended = False
+
+    def take_copy(self, data: bytes) -> None:
+        """Keep as much of a part of the body as is still wanted."""
+        part = data[: self.peek]
+        self.copy += part
+        self.peek -= len(part)

@@ -52,26 +52,13 @@ class AdmissionStage(Stage):
             return None
         return _stopped(passage, ruling)
 
-    def leave(self, passage: Passage) -> None:
-        """Learn from how the request ended."""
-        route, passage.route = passage.route, None
-        if route is not None:
-            self._guard.ended(
-                passage.request,
-                route,
-                passage.status,
-                passage.seconds,
-                passage.account,
-                passage.held,
-                stopped=passage.stopped,
-            )
-
 
 class InspectionStage(Stage):
     """Refuse by what is in a request, its body included, where the guard wants to see that.
 
     It comes after the limits, so that a flood of bodies is limited before any of them is read, and after identity, so
-    that accounts that are banned or challenged are known.
+    that accounts that are banned or challenged are known. Where the mode is to log only, the body is not waited for: it
+    streams, and a copy of it is looked into when the request has ended.
 
     Args:
         guard: decides.
@@ -102,8 +89,12 @@ class InspectionStage(Stage):
             if ruling.action is not Action.ALLOW:
                 return _stopped(passage, ruling)
         if passage.length and passage.pool and passage.denial is None:
-            passage.hold = guard.holds(request, passage.length)
-            if passage.hold:
+            hold = guard.holds(request, passage.length)
+            if hold and guard.only_watches(request):
+                passage.peek = hold
+                return None
+            if hold:
+                passage.hold = hold
                 return WAITING
         return _judged(passage, guard.inspect(request, route))
 
@@ -116,6 +107,27 @@ class InspectionStage(Stage):
             if ruling.action is not Action.ALLOW:
                 return _stopped(passage, ruling)
         return _judged(passage, guard.inspect(request, route, body, whole=whole))
+
+    def leave(self, passage: Passage) -> None:
+        """Look into what was only copied, and learn from how the request ended."""
+        route, passage.route = passage.route, None
+        if route is None:
+            return
+        request, copy = passage.request, passage.copy
+        if copy or passage.peek:
+            passage.held = len(copy)
+            passage.account = self._guard.account(request, copy)
+            whole = passage.peek > 0 or passage.length == len(copy)
+            self._guard.inspect(request, route, copy, whole=whole)
+        self._guard.ended(
+            request,
+            route,
+            passage.status,
+            passage.seconds,
+            passage.account,
+            passage.held,
+            stopped=passage.stopped,
+        )
 
 
 def _judged(passage: Passage, ruling: Ruling) -> Verdict:

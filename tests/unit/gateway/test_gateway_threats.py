@@ -462,6 +462,26 @@ async def test_log_changes_nothing_and_says_what_it_would_have_done():
         assert all(request.get(b"x-seawall-threat") is None for request in running.upstreams[0].requests)
 
 
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_a_body_is_not_held_where_only_is_logged(in_chunks):
+    body = b'{"username": "alice", "a": ' + BAD + b"}"
+    async with gateway(Peer.serve, systems=SYSTEMS) as running:
+        watch(running, policy=Policy(mode=Mode.LOG), logins=LoginPolicy(paths=("/",)), hold_bytes=1000)
+        client = await running.client()
+        await client.send(head(None) + b"5\r\n" + body[:5] + b"\r\n" if in_chunks else head(len(body)) + body[:5])
+        await until(lambda: running.engine.pools["default"].active == 1, "the request at the instance")
+        rest = chunked(body[5:]) if in_chunks else body[5:]
+        # The next request is there before the first is answered; its body is copied, too.
+        await client.send(rest + head(3000) + BAD + b" " * (3000 - len(BAD)) + head(2) + b"{}")
+        assert [(await client.response()).status for _ in range(3)] == [200] * 3
+        assert running.upstreams[0].requests[0].body == body
+        report = seen(running)
+        assert [(event.shadow, event.partial) for event in report.events] == [(True, ""), (True, "bytes")]
+        assert (report.inspected, report.partial) == (3, 1)
+        assert report.routes["all"].bytes == len(body) + 1000 + 2
+        assert report.logged_in == (("127.0.0.1", "alice"), ("127.0.0.1", ""))
+
+
 async def test_off_is_met_by_no_request_and_a_route_may_be_left_out():
     async with gateway(Peer.serve, systems=SYSTEMS) as running:
         watch(running, policy=Policy(mode=Mode.OFF))

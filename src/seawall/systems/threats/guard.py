@@ -165,6 +165,10 @@ class ThreatGuard:
             return 0
         return limit if length < 0 else min(length, limit)
 
+    def only_watches(self, request: Request) -> bool:
+        """Whether nothing follows from what is found in a request, so that it need not wait for that."""
+        return self._mode(request) is Mode.LOG
+
     def inspect(self, request: Request, route: str, body: bytes = b"", *, whole: bool = True) -> Ruling:
         """Decide by what is in a request.
 
