@@ -15,6 +15,7 @@ RESTART_ONLY = frozenset(
         "gateway.listen",
         "gateway.workers",
         "state",
+        "threats.events.file",
     }
 )
 """Tables and keys that are read once, at start: they decide about sockets, processes and the store."""

@@ -155,7 +155,7 @@ async def test_without_the_store_bans_go_on_and_are_told_when_it_is_back(threat_
     await there.until(lambda site: SUBJECT in site.bans)
     assert SUBJECT in here.bans
     # Reading it anew says that it is back.
-    await here.controller._book.load()  # noqa: SLF001 - sooner than its time
+    await here.controller._book.load()
     assert here.controller.health() == {}
     assert SUBJECT in here.bans
 
@@ -205,10 +205,10 @@ async def test_a_ban_of_a_newer_time_outlives_the_news_that_the_older_one_is_ove
     book = ThreatBook(store, clock, lambda before, after: None)
     await book.load()
     await book.put(BanRecord(name="client:192.0.2.7", until=clock.wall() + 1.0))
-    await book._on_notice(place_of(BanRecord, "client:192.0.2.7"), None)  # noqa: SLF001 - late news of an older one
+    await book._on_notice(place_of(BanRecord, "client:192.0.2.7"), None)
     assert book.find(BanRecord, "client:192.0.2.7") is not None
     await store.delete(place_of(BanRecord, "client:192.0.2.7"))
-    await book._on_notice(place_of(BanRecord, "client:192.0.2.7"), None)  # noqa: SLF001 - and of its end
+    await book._on_notice(place_of(BanRecord, "client:192.0.2.7"), None)
     assert book.find(BanRecord, "client:192.0.2.7") is None
     await store.close()
 

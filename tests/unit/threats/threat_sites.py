@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -105,7 +106,7 @@ def seen(client="192.0.2.7", level=Level.HIGH, action=Done.BLOCK, category=Threa
     """A guard's event."""
     global _count  # noqa: PLW0603 - ids are unique
     _count += 1
-    default = {"id": f"0644f1b2c3d4e5-aabb-{_count:x}", "at": 1_700_000_000.0}
+    default = {"id": f"0644f1b2c3d4e5-aabb-{_count:x}", "at": time.time()}
     return ThreatEvent(**{**default, **fields}, client=client, level=level, action=action, category=category)
 
 

@@ -8,6 +8,7 @@ from seawall.config.section import DAY_MS, Integer, Switch
 from seawall.systems.threats.settings import ExclusionSettings
 
 __all__ = [
+    "EVENT_ID",
     "Action",
     "ActionResult",
     "Allow",
@@ -18,6 +19,9 @@ __all__ = [
     "SetMode",
     "Unblock",
 ]
+
+EVENT_ID = r"^[0-9a-f]{8,20}-[0-9A-Za-z]{1,16}-[0-9a-f]{1,16}$"
+"""What ids of events look like."""
 
 ModeName = Literal["off", "log", "block"]
 Duration = Annotated[
@@ -80,7 +84,7 @@ class Feedback(_Body):
     """Say of an event whether it was an attack."""
 
     action: Literal["feedback"]
-    event: Annotated[str, Field(pattern=r"^[0-9a-f]{8,20}-[0-9A-Za-z]{1,16}-[0-9a-f]{1,16}$", description="Its id.")]
+    event: Annotated[str, Field(pattern=EVENT_ID, description="Its id.")]
     false_positive: Annotated[Switch, Field(description="Whether it was none.")]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from seawall.core.errors import StateError
+from seawall.core.errors import NotFoundError, StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
 from seawall.core.tasks import end_tasks
@@ -17,7 +17,7 @@ from seawall.systems.threats.actions import Action, ActionResult
 from seawall.systems.threats.alerting import AlertGate
 from seawall.systems.threats.book import ThreatBook
 from seawall.systems.threats.consequences import Consequences
-from seawall.systems.threats.events import EventPage, EventQuery
+from seawall.systems.threats.events import EventPage, EventQuery, ThreatEvent
 from seawall.systems.threats.floods import Flood, FloodWatch
 from seawall.systems.threats.inspection.policy import Exclusion
 from seawall.systems.threats.instruments import samples_of
@@ -146,13 +146,16 @@ class ThreatController:
     async def reconfigure(self, settings: ThreatDetectionSettings) -> None:
         """Take another settings section; what was learned stays where it still means the same.
 
-        Where events are kept and who is alerted changes with the next start only.
+        Where events are kept changes with the next start only.
 
         Raises:
             SeawallError: the settings cannot be put in force; nothing has changed then.
         """
         base = snapshot_of(settings)
         await asyncio.to_thread(self._proof.check, base)
+        if settings.alerts != self._settings.alerts:
+            tools = self._context.threat_tools
+            await self._recorder.tell_by(tools.alerts(settings, self._clock, self._context.rng))
         old, self._settings, self._base = self._settings, settings, base
         self._consequences.configure(response_of(settings))
         if settings.floods != old.floods:
@@ -164,6 +167,7 @@ class ThreatController:
             self._challenge = msgspec.structs.replace(self._challenge, bits=settings.challenge.bits)
         self._recorder.max_age = settings.events.max_age_ms / 1000
         self._recorder.max_events = settings.events.max_events
+        self._recorder.log = self._context.threat_tools.log(settings)
         if (settings.alerts, settings.alert_on_high) != (old.alerts, old.alert_on_high):
             self._recorder.gate = _gate(settings)
         self._stale = True
@@ -352,6 +356,18 @@ class ThreatController:
             StateError: they cannot be read.
         """
         return await self._recorder.store.search(query)
+
+    async def event(self, event_id: str) -> ThreatEvent:
+        """Return one event.
+
+        Raises:
+            NotFoundError: there is no such event.
+            StateError: it cannot be read.
+        """
+        found = await self._recorder.store.get(event_id)
+        if found is None:
+            raise NotFoundError(f"there is no event {event_id}", hint="it may have been dropped by age")
+        return found
 
     @property
     def recorder(self) -> Recorder:

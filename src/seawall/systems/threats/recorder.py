@@ -65,6 +65,7 @@ class Recorder:
         log: writes events to a file; None for none.
 
     Attributes:
+        log: as given; the next events go to whatever it is then.
         lost: events that could not be kept.
         trouble: why the store cannot be used; empty when it can.
     """
@@ -88,7 +89,7 @@ class Recorder:
         self.trouble = ""
         self._clock = clock
         self._alerts = alerts
-        self._log_file = log
+        self.log = log
         self._log_failed = False
         self._waiting: deque[ThreatEvent] = deque()
         # Weak, because a reader that is gone before it read anything never runs to its end.
@@ -115,6 +116,14 @@ class Recorder:
         if self._alerts is not None:
             await self._alerts.stop()
         await self.store.close()
+
+    async def tell_by(self, alerts: Alerts | None) -> None:
+        """Send alerts another way from now on; those on their way the old one are given up."""
+        old, self._alerts = self._alerts, alerts
+        if alerts is not None and self._tasks:
+            alerts.start()
+        if old is not None:
+            await old.stop()
 
     def take(self, events: Sequence[ThreatEvent]) -> None:
         """Take events, redacted; never blocks."""
@@ -199,10 +208,10 @@ class Recorder:
             await self.store.prune(older_than=self._clock.wall() - self.max_age, keep=self.max_events)
 
     def _write_log(self, events: Sequence[ThreatEvent]) -> None:
-        if self._log_file is None or not events:
+        if self.log is None or not events:
             return
         try:
-            self._log_file(events)
+            self.log(events)
         except OSError as error:
             if not self._log_failed:
                 _log.error("threat events cannot be written to their file: %s", error)

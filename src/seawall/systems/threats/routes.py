@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
 
 from seawall.core.access import Access, Caller, Role
-from seawall.systems.threats.actions import Action, ActionResult
+from seawall.systems.threats.actions import EVENT_ID, Action, ActionResult
 from seawall.systems.threats.controller import ThreatController
 from seawall.systems.threats.events import MAX_PAGE, EventQuery, ThreatEvent
 from seawall.systems.threats.model import Action as Done
@@ -132,6 +132,20 @@ def routes(controller: ThreatController, access: Access) -> APIRouter:
             )
         )
         return Response(msgspec.json.encode(page), media_type="application/json")
+
+    @router.get(
+        f"{_PATH}/events/{{event_id}}",
+        operation_id="get_threat_event",
+        summary="Show one event with its evidence",
+        dependencies=[viewer],
+        response_class=Response,
+        responses={404: _problem("There is no such event.")},
+    )
+    async def one(
+        event_id: Annotated[str, Path(pattern=EVENT_ID, description="As a refused client is told.")],
+    ) -> Response:
+        """Tell what was found, where, and how it was decoded; secrets are taken out."""
+        return Response(msgspec.json.encode(await controller.event(event_id)), media_type="application/json")
 
     @router.get(
         f"{_PATH}/stream",
