@@ -16,7 +16,7 @@ from seawall.core.request import Request
 if TYPE_CHECKING:
     from seawall.systems.threats.model import Verdict
 
-__all__ = ["Asked", "answers", "register"]
+__all__ = ["Asked", "answers", "register", "request_of"]
 
 _CHUNK = 1_048_576
 _MAX_LINE = 64 * 1_048_576
@@ -81,6 +81,18 @@ def answers(lines: Iterable[bytes], inspect: "Callable[[Request, bytes], Verdict
         else:
             clean = clean or msgspec.json.encode(_shown(verdict))
             yield clean
+
+
+def request_of(line: bytes) -> tuple[Request, bytes]:
+    """Return the request that a line of JSON gives, and its body.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    try:
+        return _request(line)
+    except _UnusableError as error:
+        raise InvalidError(f"this is no request: {error}", hint='give {"method": "GET", "url": "/?q=1"}') from None
 
 
 def _inspect(config: Config = None) -> None:

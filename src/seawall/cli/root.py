@@ -12,7 +12,7 @@ from seawall.core.errors import ConfigurationError, SeawallError
 
 __all__ = ["VERBS", "build_app", "run"]
 
-VERBS = ("serve", "demo", "config", "token", "keys", "limits", "inspect")
+VERBS = ("serve", "demo", "config", "token", "keys", "limits", "threats", "inspect")
 """Each is a module of this package that offers `register(app)`."""
 
 EXIT_ERROR = 1
