@@ -24,10 +24,11 @@ def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, 
 
     Each string's name is its number for now: most values are never named, and `json_paths` tells a path when asked.
     """
-    strings = _STRING.findall(text)
+    strings, behind = _strings(text)
     granted = basket.room(len(strings))
     if granted < len(strings):
         strings = strings[:granted]
+    names_count = '"query"' in text or any(name in text for name in NAMES_SEEN_AS_PATHS)
     if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
         basket.partial = basket.partial or "depth"
     basket.json_text = text
@@ -37,11 +38,14 @@ def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, 
     inert = INERT_TEXT.fullmatch
     key_name = ""
     paths: set[int] = set()
-    for index, (content, colon) in enumerate(strings):
-        if colon:
+    for index, content in enumerate(strings):
+        if names_count and behind[index].lstrip()[:1] == ":":
             key_name = content
             if content in NAMES_SEEN_AS_PATHS:
                 paths.add(index)
+        # The first of the inert forms, which most keys have, is told at half the cost.
+        if len(content) < 16 and content.isalnum() and content.isascii():
+            continue
         if inert(content) is not None:
             continue
         key = hash(content)
@@ -49,13 +53,26 @@ def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, 
         if known and key_name != "query":
             continue
         value = _unescaped(content) if "\\" in content else content
+        colon = behind[index].lstrip()[:1] == ":"
         if key_name == "query" and not colon and GRAPHQL_DOCUMENT.match(value):
             add_graphql(value, basket)
         elif not known:
-            items.append((PlaceKind.JSON, index, value, bool(colon), Scope.ALL))
+            items.append((PlaceKind.JSON, index, value, colon, Scope.ALL))
             keys.append(key)
     if paths:
         items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
+
+
+def _strings(text: str) -> tuple[list[str], list[str]]:
+    """Return the strings of a JSON text as they are written, and of each what stands behind it."""
+    if "\\" in text:
+        found = _STRING.findall(text)
+        return [content for content, _ in found], [colon for _, colon in found]
+    # Without escapes each quotation mark begins a string or ends one.
+    parts = text.split('"')
+    if not len(parts) % 2:
+        parts.append("")
+    return parts[1::2], parts[2::2]
 
 
 def json_paths(text: str, wanted: set[int]) -> dict[int, str]:  # noqa: C901 - a state machine reads best in one piece
