@@ -44,6 +44,24 @@ async def test_the_first_snapshot_has_the_issuer_s_keys(desks, issuer):
     assert (status.keys, status.source, status.trouble) == (["rsa-1"], issuer.url, "")
 
 
+async def test_a_defect_in_one_look_at_the_issuer_does_not_end_the_looks(desks, issuer, caplog):
+    desk = await desks(jwt_table(jwks_url=issuer.url))
+    schedule = desk.controller._issuer.schedule
+    due, failed = schedule.due, []
+
+    def fail_once(now):
+        if not failed:
+            failed.append(now)
+            raise RuntimeError("a defect of the schedule")
+        return due(now)
+
+    schedule.due = fail_once
+    issuer.publish(jwks(RSA, OTHER_RSA))
+    schedule.asked(desk.clock.monotonic())
+    await desk.until(lambda: desk.token_verdict(OTHER_RSA, "RS256") == BOB)
+    assert "a defect of the schedule" in caplog.text
+
+
 async def test_a_rotated_key_is_known_soon_after_its_first_token(desks, issuer):
     desk = await desks(jwt_table(jwks_url=issuer.url))
     issuer.publish(jwks(RSA, OTHER_RSA))

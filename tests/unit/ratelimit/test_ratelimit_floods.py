@@ -1,5 +1,6 @@
 """A flood of offenders is bounded everywhere: in the log, in what other gateways are told, in what workers get."""
 
+import asyncio
 import logging
 
 import pytest
@@ -95,3 +96,24 @@ async def _delivered(courier):
     with anyio.fail_after(5):
         while courier._line or courier._waiting.is_set():
             await anyio.lowlevel.checkpoint()
+
+
+async def test_one_message_that_fails_does_not_silence_those_that_follow(limit_sites, caplog):
+    site = await limit_sites({"base": 2, "ladder": LADDER})
+    book = site.controller._book
+    note, failed = book.note, []
+
+    async def fail_once(record, *, ttl):
+        if not failed:
+            failed.append(record)
+            raise RuntimeError("a defect of the book")
+        await note(record, ttl=ttl)
+
+    book.note = fail_once
+    for key in ("user:a", "user:b"):
+        site.controller.on_report(W0, limit_report(offences=(offence(key, 100),)))
+    async with asyncio.timeout(10):
+        while book.find(PenaltyRecord, "user:b") is None:  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.005)
+    assert book.find(PenaltyRecord, "user:a") is None
+    assert "a defect of the book" in caplog.text

@@ -9,7 +9,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import ConflictError, StateError
-from seawall.core.tasks import end_tasks
+from seawall.state.follower import Follower
 from seawall.state.scripts import compare_and_set, put_if_absent
 from seawall.state.store import StateStore
 from seawall.systems.balancing.members import Member, Override, Source
@@ -23,9 +23,6 @@ _PREFIX = "balancing/"
 _INSTANCES = "balancing/instances/"
 _OVERRIDES = "balancing/overrides/"
 _SECRETS = "balancing/affinity/"
-_RESCAN = 10.0
-"""Seconds between full scans, in case a change notice was lost without anyone noticing."""
-_RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _ATTEMPTS = 16
 _CLOCKS_APART = 0.5
 
@@ -114,7 +111,7 @@ class Registry:
         self._expired: dict[str, set[str]] = {}
         self._touched: set[str] = set()
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._follower = Follower(store, _PREFIX, self, "seawall-registry")
         self.trouble = ""
         """Why the store cannot be followed right now; empty when it can."""
         self.unreadable: dict[str, str] = {}
@@ -153,21 +150,16 @@ class Registry:
             known += [f"{_OVERRIDES}{pool}/{instance_id}" for pool, instance_id in self._overrides]
             # What changed while the scan ran is newer than what the scan saw.
             for key in (stored.keys() | set(known)) - self._touched:
-                self._apply(key, stored.get(key))
+                self.take(key, stored.get(key))
         self._recovered()
 
     def start(self) -> None:
         """Follow the store from now on."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._follow(), name="seawall-registry-watch"),
-            loop.create_task(self._rescan(), name="seawall-registry-rescan"),
-        ]
+        self._follower.start()
 
     async def stop(self) -> None:
         """Follow the store no longer."""
-        await end_tasks(self._tasks)
-        self._tasks = []
+        await self._follower.stop()
 
     async def secret(self, pool: str, fresh: bytes) -> bytes:
         """Return the pool's affinity key, the same for every gateway; `fresh` becomes it when there is none."""
@@ -198,7 +190,7 @@ class Registry:
             if after is not None and after.expires_at is not None:
                 ttl = max(after.expires_at - self._clock.wall(), 0.001)
             if await compare_and_set(self._store, key, stored, value, ttl=ttl):
-                self._apply(key, value)
+                self.take(key, value)
                 return after
         raise _contended(pool, instance_id)
 
@@ -210,11 +202,11 @@ class Registry:
             after = change(_read(stored, Override) or Override())
             value = None if after == Override() else _encode(after)
             if value == stored or await compare_and_set(self._store, key, stored, value):
-                self._apply(key, value)
+                self.take(key, value)
                 return after
         raise _contended(pool, instance_id)
 
-    def _apply(self, key: str, value: bytes | None) -> None:
+    def take(self, key: str, value: bytes | None) -> None:
         """Take one entry of the store as it is now."""
         prefix = next((prefix for prefix in _READERS if key.startswith(prefix)), "")
         if not prefix:
@@ -246,30 +238,8 @@ class Registry:
         ends = record.expires_at
         return not record.leaving and ends is not None and self._clock.wall() >= ends - _CLOCKS_APART
 
-    async def _follow(self) -> None:
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                async for change in self._store.watch(_PREFIX):
-                    if change.key:
-                        self._apply(change.key, change.value)
-                    else:
-                        await self.load()
-                    pause = _RETRY_FIRST
-            except StateError as error:
-                self._troubled(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _RETRY_LAST)
-
-    async def _rescan(self) -> None:
-        while True:
-            await asyncio.sleep(_RETRY_LAST if self.trouble else _RESCAN)
-            try:
-                await self.load()
-            except StateError as error:
-                self._troubled(error)
-
-    def _troubled(self, error: StateError) -> None:
+    def troubled(self, error: StateError) -> None:
+        """Take note that the store cannot be followed; what is known of instances stays."""
         if not self.trouble:
             _log.warning("state store %s is away, going on with the last known instances: %s", self._store.url, error)
         self.trouble = error.message

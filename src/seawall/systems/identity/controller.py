@@ -10,6 +10,7 @@ import msgspec
 from seawall.core.errors import ConflictError, NotFoundError, StateError
 from seawall.core.instruments import Sample
 from seawall.core.system import ControllerContext, WorkerId
+from seawall.core.tasks import end_tasks
 from seawall.core.totals import CumulativeTotals
 from seawall.systems.identity.actions import Action, ActionResult, CreateKey, RevokeKey
 from seawall.systems.identity.instruments import API_KEYS, KEY_FETCHES, REFUSALS, REQUESTS, SIGNATURE_KEYS
@@ -65,6 +66,7 @@ class IdentityController:
         self._fetching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
+        self._files_at = 0.0
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class IdentityController:
         except StateError as error:
             if self._resumed is None:
                 raise
-            self._book.failed(error)
+            self._book.troubled(error)
         self._running = True
         await self._take_issuer(issuer)
         self._book.start()
@@ -102,10 +104,7 @@ class IdentityController:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(list(self._tasks))
         await self._book.stop()
         if not self._book.trouble:
             await self._usage.flush()
@@ -193,21 +192,25 @@ class IdentityController:
         )
 
     async def _tick(self) -> None:
-        files_at = self._clock.monotonic() + _FILES
         while True:
             await asyncio.sleep(_TICK)
-            now = self._clock.monotonic()
-            issuer = self._issuer
-            if issuer is None:
-                continue
-            if issuer.schedule is not None:
-                if issuer.schedule.due(now):
-                    self._fetch(issuer)
-            elif now >= files_at:
-                files_at = now + _FILES
-                if await issuer.reread():
-                    _log.info("the keys in %s changed", issuer.source)
-                    self._soon()
+            try:
+                await self._look_at_issuer(self._clock.monotonic())
+            except Exception:  # noqa: BLE001 - logged; keys that are never fetched again refuse everybody one day
+                _log.exception("looking at the issuer's keys failed")
+
+    async def _look_at_issuer(self, now: float) -> None:
+        issuer = self._issuer
+        if issuer is None:
+            return
+        if issuer.schedule is not None:
+            if issuer.schedule.due(now):
+                self._fetch(issuer)
+        elif now >= self._files_at:
+            self._files_at = now + _FILES
+            if await issuer.reread():
+                _log.info("the keys in %s changed", issuer.source)
+                self._soon()
 
     def _fetch(self, issuer: IssuerKeys) -> asyncio.Task[None]:
         """Fetch the issuer's keys in a task of its own, one at a time."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from seawall.core.errors import ConflictError, InvalidError, StateError
+from seawall.state.follower import Follower
 from seawall.state.store import StateStore
 from seawall.systems.identity.apikeys import DIGEST_BYTES, KEY_ID_PATTERN, digest_of
 from seawall.systems.identity.claims import MAX_NAME, is_name
@@ -35,9 +36,6 @@ KEY_PREFIX = "identity/keys/"
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999 in seconds since the Unix epoch, past which no calendar goes."""
 
-_RESCAN = 10.0
-"""Seconds between full scans, in case a change notice was lost without anyone noticing."""
-_RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _KEPT_EXPIRED = 86_400.0
 """Seconds that a record outlives its key, so that its user is told "expired" rather than "unknown" for a while."""
 
@@ -201,7 +199,7 @@ class KeyBook:
         self._on_change = on_change
         self._touched: set[str] = set()
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._follower = Follower(store, KEY_PREFIX, self, "seawall-api-keys")
         self.records: dict[str, KeyRecord] = {}
         self.loaded = False
         self.trouble = ""
@@ -226,18 +224,11 @@ class KeyBook:
 
     def start(self) -> None:
         """Follow the store from now on."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._follow(), name="seawall-api-keys-watch"),
-            loop.create_task(self._rescan(), name="seawall-api-keys-rescan"),
-        ]
+        self._follower.start()
 
     async def stop(self) -> None:
         """Follow the store no longer."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._follower.stop()
 
     def take(self, key: str, value: bytes | None) -> None:
         """Take one entry of the store as it is now."""
@@ -260,31 +251,8 @@ class KeyBook:
             self.records[key_id] = after
         self._on_change()
 
-    def failed(self, error: StateError) -> None:
+    def troubled(self, error: StateError) -> None:
         """Take note that the store cannot be followed."""
         if not self.trouble:
             _log.warning("state store %s is away, going on with the last known API keys: %s", self._store.url, error)
         self.trouble = error.message
-
-    async def _follow(self) -> None:
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                async for change in self._store.watch(KEY_PREFIX):
-                    if change.key:
-                        self.take(change.key, change.value)
-                    else:
-                        await self.load()
-                    pause = _RETRY_FIRST
-            except StateError as error:
-                self.failed(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _RETRY_LAST)
-
-    async def _rescan(self) -> None:
-        while True:
-            await asyncio.sleep(_RETRY_LAST if self.trouble else _RESCAN)
-            try:
-                await self.load()
-            except StateError as error:
-                self.failed(error)

@@ -69,4 +69,7 @@ class Courier:
                 except StateError as error:
                     self.lost += 1
                     _log.debug("other gateways are not told: %s", error)
+                except Exception:  # noqa: BLE001 - logged; one message's defect must not silence all that follow
+                    self.lost += 1
+                    _log.exception("other gateways are not told")
             self._waiting.clear()

@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.core.clock import Clock
 from seawall.core.errors import ConflictError, InvalidError, StateError
-from seawall.core.tasks import end_tasks
+from seawall.state.follower import Follower
 from seawall.state.limits import ttl_to_ms
 from seawall.state.store import StateStore
 from seawall.systems.ratelimit.book_script import CHANGE, CONFLICT, DONE
@@ -46,9 +46,6 @@ _KINDS: dict[str, type[Record]] = {
     "penalty": PenaltyRecord,
     "reset": ResetRecord,
 }
-_RESCAN = 10.0
-"""Seconds between full scans, in case a change notice was lost without anyone noticing."""
-_RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _ATTEMPTS = 16
 
 _R = TypeVar("_R", bound=Record)
@@ -80,7 +77,7 @@ class Rulebook:
         self._records: dict[str, Record] = {}
         self._touched: set[str] = set()
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._follower = Follower(store, _PREFIX, self, "seawall-rulebook")
         self.version = 0
         self.trouble = ""
         self.unreadable: dict[str, str] = {}
@@ -126,23 +123,18 @@ class Rulebook:
             self.unreadable.clear()
             # What changed while the scan ran is newer than what the scan saw.
             for key in (stored.keys() | self._records.keys()) - self._touched:
-                self._apply(key, stored.get(key))
+                self.take(key, stored.get(key))
         if self.trouble:
             _log.info("state store %s is back", self._store.url)
         self.trouble = ""
 
     def start(self) -> None:
         """Follow the store from now on."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._follow(), name="seawall-rulebook-watch"),
-            loop.create_task(self._rescan(), name="seawall-rulebook-rescan"),
-        ]
+        self._follower.start()
 
     async def stop(self) -> None:
         """Follow the store no longer."""
-        await end_tasks(self._tasks)
-        self._tasks = []
+        await self._follower.stop()
 
     def troubled(self, error: StateError) -> None:
         """Take note that the store cannot be followed; the last known records stay in force."""
@@ -183,7 +175,7 @@ class Rulebook:
                 self.version = max(self.version, now)
                 known = self._records.get(_RULES)
                 if not isinstance(known, RulesRecord) or known.version < after.version:
-                    self._apply(_RULES, value)
+                    self.take(_RULES, value)
                 return
         raise ConflictError("the limits are being changed by others too fast to follow", hint="try again")
 
@@ -215,9 +207,9 @@ class Rulebook:
         if outcome == CONFLICT:
             raise _conflict(version, expected)
         self.version = max(self.version, version)
-        self._apply(key, value)
+        self.take(key, value)
         for other in others:
-            self._apply(other, None)
+            self.take(other, None)
 
     async def remove(self, *named: Named, expected: int | None = None) -> bool:
         """Delete operators' records and raise the version; tell whether there was any. Raises as `put`."""
@@ -227,7 +219,7 @@ class Rulebook:
             raise _conflict(version, expected)
         self.version = max(self.version, version)
         for key in keys:
-            self._apply(key, None)
+            self.take(key, None)
         return outcome == DONE
 
     async def note(self, record: Record, *, ttl: float) -> None:
@@ -251,7 +243,7 @@ class Rulebook:
                 return outcome, version
         raise StateError(f"changing {keys[0]!r} gave {result!r}, which is no outcome")
 
-    def _apply(self, key: str, value: bytes | None) -> None:
+    def take(self, key: str, value: bytes | None) -> None:
         """Take one entry of the store as it is now."""
         self._touched.add(key)
         if key == _VERSION:
@@ -277,29 +269,6 @@ class Rulebook:
                 _log.warning("state key %s cannot be read and is left out: %s", key, error)
             self.unreadable[key] = str(error)
             return None
-
-    async def _follow(self) -> None:
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                async for change in self._store.watch(_PREFIX):
-                    if change.key:
-                        self._apply(change.key, change.value)
-                    else:
-                        await self.load()
-                    pause = _RETRY_FIRST
-            except StateError as error:
-                self.troubled(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _RETRY_LAST)
-
-    async def _rescan(self) -> None:
-        while True:
-            await asyncio.sleep(_RETRY_LAST if self.trouble else _RESCAN)
-            try:
-                await self.load()
-            except StateError as error:
-                self.troubled(error)
 
 
 def _place(kind: type[Record], name: str) -> str:
