@@ -37,7 +37,7 @@ class Settings(Section):
         RateLimitSettings(), "How many requests pass, of whom; for the gateway, and for AdaptiveRateLimiter."
     )
     threats: ThreatDetectionSettings = setting(
-        ThreatDetectionSettings(), "Threat detection of `seawall inspect`; the gateway does not apply it yet."
+        ThreatDetectionSettings(), "Who attacks, and what is done about it."
     )
 
     @model_validator(mode="after")
@@ -72,8 +72,6 @@ class Settings(Section):
             text = "gateway.trusted_proxies is empty, so nobody's word counts; list the proxies that write these fields"
             yield Finding(("identity", "trusted_headers"), text)
         yield from self._limits_for_nobody()
-        if self.threats != ThreatDetectionSettings():
-            yield Finding(("threats",), "the gateway does not look at requests yet; `seawall inspect` does")
 
     def _limits_for_nobody(self) -> Iterator[Finding]:
         """Yield what rules ask of requests that no request of this gateway has; an application may well have it."""
