@@ -49,6 +49,14 @@ def test_each_step_is_told_once() -> None:
     assert court.factor == 0.0
 
 
+def test_each_step_is_told_with_the_violations_that_led_to_it() -> None:
+    court = Court()
+    steps = [court.violations.violate(KEY, "r", court.now) for _ in range(8)]
+    assert [(one.step, one.score) for one in steps if one] == [("warn", 2.0), ("throttle", 4.0), ("block", 8.0)]
+    (offender,) = court.violations.offenders(court.now)
+    assert offender.score == pytest.approx(32**0.5), "a block leaves the score where a throttle follows it"
+
+
 def test_a_throttle_reached_at_exactly_its_threshold_lasts() -> None:
     court = Court()
     assert court.violate(4) == ["warn", "throttle"]

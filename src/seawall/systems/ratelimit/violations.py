@@ -25,7 +25,7 @@ class Escalation(msgspec.Struct, frozen=True):
         step: `warn`, `throttle`, `block` or `report`.
         rule: id of the rule that was violated last.
         seconds: until the step is over if nothing more happens.
-        score: violations, decayed.
+        score: violations that led to it, decayed.
     """
 
     key: str
@@ -65,14 +65,17 @@ class Violations:
 
     def violate(self, key: str, rule: str, now: float, *, weight: float = 1.0) -> Escalation | None:
         """Count `weight` refused requests; return the step that they led to, None where they led to none."""
-        conduct, step = self.ladder.violate(self._conducts.get(key) or CLEAN, now, weight)
+        known = self._conducts.get(key) or CLEAN
+        conduct, step = self.ladder.violate(known, now, weight)
         self._conducts.put(key, conduct, now)
         if step is None:
             return None
         standing = self.ladder.standing(conduct, now)
         if step >= Step.THROTTLE:
             self._impose(key, standing, now)
-        return Escalation(key, step.name.lower(), rule, max(standing.expires_in, _SHORTEST), standing.score)
+        # What led here, not where a block leaves the score: below the very threshold that it passed.
+        score = self.ladder.standing(known, now).score + weight
+        return Escalation(key, step.name.lower(), rule, max(standing.expires_in, _SHORTEST), score)
 
     def advance(self, now: float) -> None:
         """Renew or lift the penalties whose time is up; a block is followed by a throttle, a throttle by nothing.
