@@ -31,9 +31,10 @@ def test_null_bytes_are_honest_in_what_may_be_binary():
     assert ask("a\x00b")[1] >= 0.85
 
 
-@pytest.mark.parametrize("text", [*PLAIN, *AMBIGUOUS, "JUSQU\u2019\xc0\xbb", "100%", "a%20b", "caf\xe9"])
-def test_honest_values_are_not_even_ambiguous(text):
-    assert ask(text)[1] < 0.5
+def test_honest_values_are_not_even_ambiguous():
+    assert [
+        text for text in [*PLAIN, *AMBIGUOUS, "JUSQU\u2019\xc0\xbb", "100%", "a%20b", "caf\xe9"] if ask(text)[1] >= 0.5
+    ] == []
 
 
 def test_generated_honest_values_are_not_suspected():

@@ -76,9 +76,10 @@ def test_a_mark_is_found_in_any_value():
     assert query("http://testasp.example/acunetix_wvs_security_test") == ("scanner-mark", 0.9)
 
 
-@pytest.mark.parametrize("text", [*PLAIN, *AMBIGUOUS, "sqlmap tutorial", "how do I use nikto?"])
-def test_words_about_tools_are_no_tools(text):
-    assert query(text)[1] < 0.5
+def test_words_about_tools_are_no_tools():
+    assert [
+        text for text in [*PLAIN, *AMBIGUOUS, "sqlmap tutorial", "how do I use nikto?"] if query(text)[1] >= 0.5
+    ] == []
 
 
 def test_generated_honest_values_are_not_suspected():

@@ -49,14 +49,12 @@ def test_each_kind_of_attack_has_a_rule(text, rule):
     assert rule in [signal.rule for signal in DETECTOR.scan(text, PlaceKind.QUERY)]
 
 
-@pytest.mark.parametrize("text", PLAIN)
-def test_honest_values_stay_below_ambiguous(text):
-    assert judged(text)[1] < 0.5
+def test_honest_values_stay_below_ambiguous():
+    assert [text for text in PLAIN if judged(text)[1] >= 0.5] == []
 
 
-@pytest.mark.parametrize("text", AMBIGUOUS)
-def test_pasted_statements_stay_below_sure(text):
-    assert judged(text)[1] < 0.75
+def test_pasted_statements_stay_below_sure():
+    assert [text for text in AMBIGUOUS if judged(text)[1] >= 0.75] == []
 
 
 def test_honest_values_as_they_come_are_almost_never_flagged():

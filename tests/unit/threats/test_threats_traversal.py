@@ -97,14 +97,12 @@ def test_each_kind_of_attack_has_a_rule(text, rule):
     assert ask(text)[0] == rule
 
 
-@pytest.mark.parametrize("text", PLAIN)
-def test_honest_values_are_not_even_ambiguous(text):
-    assert ask(text)[1] < 0.5
+def test_honest_values_are_not_even_ambiguous():
+    assert [text for text in PLAIN if ask(text)[1] >= 0.5] == []
 
 
-@pytest.mark.parametrize("text", AMBIGUOUS)
-def test_pasted_statements_stay_below_sure(text):
-    assert ask(text)[1] < 0.9
+def test_pasted_statements_stay_below_sure():
+    assert [text for text in AMBIGUOUS if ask(text)[1] >= 0.9] == []
 
 
 def test_generated_honest_values_are_not_suspected():

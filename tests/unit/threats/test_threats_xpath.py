@@ -68,14 +68,12 @@ def test_attacks_are_found(text):
     assert ask(text)[1] >= 0.75
 
 
-@pytest.mark.parametrize("text", HONEST + PLAIN)
-def test_honest_values_stay_below_ambiguous(text):
-    assert ask(text)[1] < 0.6
+def test_honest_values_stay_below_ambiguous():
+    assert [text for text in HONEST + PLAIN if ask(text)[1] >= 0.6] == []
 
 
-@pytest.mark.parametrize("text", AMBIGUOUS)
-def test_what_people_paste_stays_below_sure(text):
-    assert ask(text)[1] < 0.75
+def test_what_people_paste_stays_below_sure():
+    assert [text for text in AMBIGUOUS if ask(text)[1] >= 0.75] == []
 
 
 def test_honest_values_as_they_come_are_not_flagged():
