@@ -25,6 +25,17 @@ def test_the_quick_lines_say_what_the_fields_say(name, quotas, partition):
         assert writer.lines((limit,), remaining, reset) == expected
 
 
+@given(st.lists(st.tuples(names, numbers, numbers, numbers), min_size=1, max_size=4), st.sampled_from([b"", b"a%"]))
+@example([("100%d", 5.0, 4.9995, 0.9999995), ("b", 1.0, 0.0, 60.0)], b"")
+@example([("a", 1.0, 0.0, 1.0), ("b", 2.0, 1.0, math.inf)], b"")
+def test_the_quick_lines_of_several_windows_say_what_the_fields_say(windows, partition):
+    writer = FieldWriter([(name, 60.0) for name, *_ in windows], partition_key=partition)
+    _, limits, remaining, resets = (tuple(column) for column in zip(*windows, strict=True))
+    expected = b"".join(b"%b: %b\r\n" % field for field in writer.fields(limits, remaining, resets))
+    for _ in range(2):  # the second time the template is known
+        assert writer.all_lines(limits, zip(remaining, resets, strict=True)) == expected
+
+
 @given(
     st.lists(st.sampled_from(["enforce", "shadow", "two"]), min_size=1, max_size=3, unique=True),
     st.sampled_from([("ratelimit",), ("x-ratelimit",), ("ratelimit", "x-ratelimit"), ()]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from seawall.systems.ratelimit.headers import Field, Problem, retry_after, x_fields
+from seawall.systems.ratelimit.headers import Field, FieldWriter, Problem, retry_after, x_fields
 from seawall.systems.ratelimit.model import LimitResult, Reason
 
 __all__ = ["encoded_fields", "fields_of", "refusal_of"]
@@ -42,8 +42,12 @@ def encoded_fields(result: LimitResult, families: tuple[str, ...]) -> bytes:
     decisions = result.decisions
     if len(decisions) == 1 and families == _USUAL:
         rule, _, _, limits, verdicts = decisions[0]
+        if not rule.enforced or not verdicts:
+            return b""
+        writer: FieldWriter = rule.writer
         if len(verdicts) == 1:
-            return rule.writer.lines(limits, verdicts[0][2], verdicts[0][3]) if rule.enforced else b""
+            return writer.lines(limits, verdicts[0][2], verdicts[0][3])
+        return writer.all_lines(limits, [(verdict[2], verdict[3]) for verdict in verdicts])
     return b"".join([b"%b: %b\r\n" % field for field in fields_of(result, families)])
 
 

@@ -7,7 +7,7 @@ it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -86,7 +86,8 @@ class FieldWriter:
         ]
         # With `%` of bytes: a name may hold any printable character.
         names = [policy.name.replace("%", "%%").encode("ascii") for policy in self._policies]
-        self._line = b"ratelimit: %b;r=%%d;t=%%d%b\r\n" % (names[0], partition.encode()) if len(names) == 1 else b""
+        states = [b"%b;r=%%d;t=%%d%b" % (name, partition.encode()) for name in names]
+        self._line = b"ratelimit: %b\r\n" % b", ".join(states)
         self._known: dict[Sequence[float], bytes] = {}
 
     def policy(self, limits: Sequence[float]) -> str:
@@ -108,8 +109,24 @@ class FieldWriter:
             return self.template(limits) % (int(remaining + SLACK), math.ceil(reset_after - 1e-6))
         return b"".join([b"%b: %b\r\n" % field for field in self.fields(limits, (remaining,), (reset_after,))])
 
+    def all_lines(self, limits: tuple[float, ...], states: Iterable[tuple[float, float]]) -> bytes:
+        """Return both fields of a rule with any number of windows, as `lines` does for one.
+
+        Args:
+            limits: the effective ones.
+            states: (requests that remain, seconds until the reset) of each window.
+        """
+        states = list(states)
+        numbers: list[int] = []
+        for remaining, reset_after in states:
+            if not (0.0 <= remaining < _MAX_INTEGER and 0.0 <= reset_after < _MAX_INTEGER):
+                fields = self.fields(limits, [one[0] for one in states], [one[1] for one in states])
+                return b"".join([b"%b: %b\r\n" % field for field in fields])
+            numbers += (int(remaining + SLACK), math.ceil(reset_after - 1e-6))
+        return self.template(limits) % tuple(numbers)
+
     def template(self, limits: tuple[float, ...]) -> bytes:
-        """Return `lines` with two places for whole numbers, the requests that remain and the seconds until the reset.
+        """Return `lines` with two places a window for whole numbers: requests that remain, seconds until the reset.
 
         They go on every response, so they are remembered: as many as combinations of factors.
         """
