@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway_harness import Gateway, Peer, chunked, gateway, get, post, until
+from seawall.gateway.exchange import Phase
 from seawall.systems.ratelimit.counts import CountAsk, GiveBack, Reply
 from seawall.systems.ratelimit.embedded import EmbeddedCounts
 from seawall.systems.ratelimit.model import Algorithm, Counting, RuleSnapshot, StoreFailure, WindowSnapshot
@@ -102,6 +103,26 @@ async def test_the_body_comes_meanwhile_and_is_bounded(size):
         await counts.answer()
         assert (await client.response()).status == 200
         assert running.upstreams[0].requests[0].body == body
+
+
+async def test_a_body_that_comes_in_drops_does_not_put_the_decision_off():
+    counts = HeldCounts()
+    async with gateway(Peer.serve, counts=counts) as running:
+        running.limit(strict(1))
+        client = await running.client()
+        client.write(get(b"/", b"Content-Length: 10", method=b"POST"))
+        await until(lambda: counts.held, "the question")
+        exchange = next(iter(running.worker.runtime.connections))._exchange
+        assert exchange is not None
+        client.write(b"drop")
+        await until(lambda: exchange._body_bytes == 4, "the drop")
+        exchange.sweep(time.monotonic())
+        exchange.sweep(time.monotonic() + 1.0)
+        assert exchange.phase is not Phase.ADMITTING
+        client.write(b" after")
+        assert (await client.response()).status == 200
+        await counts.answer()
+        assert counts.returned, "the answer came too late, and what it took went back"
 
 
 async def test_a_chunked_body_is_whole_after_the_wait():
