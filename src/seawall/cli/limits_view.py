@@ -39,7 +39,9 @@ def show_limits(status: dict[str, Any]) -> None:
     factors = status["factors"]
     load = ", ".join(f"{pool or 'worst'} {factor:.2f}" for pool, factor in sorted(factors["load"].items()))
     admission = " ".join(f"{share:.2f}" for share in factors["admission"])
-    _line(console, f"version {status['book_version']}; {status['processes']} processes share each limit")
+    many = status["processes"]
+    sharing = f"{many} processes share each limit" if many != 1 else "one process counts each limit"
+    _line(console, f"version {status['book_version']}; {sharing}")
     _line(console, f"load {load}; threat {factors['threat']:.2f}; admission by priority {admission}")
     refused = ", ".join(f"{count} {reason}" for reason, count in status["refused"].items())
     _line(console, f"refused: {refused}")

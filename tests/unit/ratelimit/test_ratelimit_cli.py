@@ -128,6 +128,7 @@ def test_a_rule_is_set_listed_and_removed(limits):
     assert again.stdout == "set-rule login: nothing to change, now at version 1\n"
     listed = limits("list")
     lines = [line.split() for line in listed.stdout.splitlines()]
+    assert "; one process counts each limit\n" in listed.stdout
     assert lines[0][:4] == ["RULE", "SOURCE", "MODE", "KEY"]
     assert lines[1][:8] == ["login", "run-time", "enforce", "client/24", "5", "in", "60", "s,"]
     assert lines[2][:4] == ["base", "base", "enforce", "identity"]
