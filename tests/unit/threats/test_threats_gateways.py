@@ -14,7 +14,7 @@ from seawall.state.open import open_store
 from seawall.systems.threats.book import MAX_RECORDS, ThreatBook
 from seawall.systems.threats.model import Level, Mode
 from seawall.systems.threats.networks import NOT_FOUND, NetworkTable
-from seawall.systems.threats.records import BanRecord, ListRecord, place_of
+from seawall.systems.threats.records import BanRecord, ListRecord, OffencesRecord, place_of
 from seawall.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -222,6 +222,8 @@ async def test_what_waits_for_the_store_is_bounded(monkeypatch):
     for number in range(5):
         book.hold(BanRecord(name=f"client:192.0.2.{number}", until=clock.wall() + 60))
     assert (book.unsent, book.lost, len(book.records(BanRecord))) == (3, 2, 5)
+    book.hold(OffencesRecord(name="client:192.0.2.4", until=clock.wall() + 60, bans=1), minor=True)
+    assert (book.unsent, book.lost, len(book.records(OffencesRecord))) == (3, 3, 1)
     store.away = False
     book.start()
     async with asyncio.timeout(5.0):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ MAX_RECORDS = 100_000
 """Bans and list entries of each kind that may be in force at once."""
 
 _MAX_UNSENT = 20_000
+_AT_ONCE = 64
 _RESCAN = 10.0
 _RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _LAST_WORDS = 1.0
@@ -63,6 +65,7 @@ class ThreatBook:
         self._tasks: list[asyncio.Task[None]] = []
         self.loaded = False
         self.lost = 0
+        self._losing = False
         self.trouble = ""
         self.unreadable: dict[str, str] = {}
 
@@ -129,7 +132,7 @@ class ThreatBook:
         try:
             async with asyncio.timeout(_LAST_WORDS):
                 while self._unsent:
-                    await self._send_one()
+                    await self._send_some()
         except (StateError, TimeoutError) as error:
             _log.warning("%d records are known to this gateway only: %s", len(self._unsent), error)
 
@@ -145,19 +148,29 @@ class ThreatBook:
         """Take a record from an earlier life as the truth until the store can be read."""
         self._apply(place_of(type(record), record.name), msgspec.json.encode(record))
 
-    def hold(self, record: AnyRecord) -> None:
+    def hold(self, record: AnyRecord, *, minor: bool = False) -> None:
         """Put a record in force here at once, and write it into the store as soon as that is possible.
 
-        Never blocks. The oldest of 20,000 that wait is given up for a newer one.
+        Never blocks. The oldest of 20,000 that wait is given up for a newer one; a minor one is not written while half
+        as many wait.
         """
         key = place_of(type(record), record.name)
         self._apply(key, msgspec.json.encode(record))
         self._unsent.pop(key, None)
+        if minor and len(self._unsent) >= _MAX_UNSENT // 2:
+            self._lose(1)
+            return
         self._unsent[key] = record
         if len(self._unsent) > _MAX_UNSENT:
             del self._unsent[next(iter(self._unsent))]
-            self.lost += 1
+            self._lose(1)
         self._wake.set()
+
+    def _lose(self, number: int) -> None:
+        if not self._losing:
+            _log.warning("bans come faster than state store %s takes them: others are not told of all", self._store.url)
+        self._losing = True
+        self.lost += number
 
     async def put(self, record: AnyRecord) -> None:
         """Write a record until its time.
@@ -268,7 +281,7 @@ class ThreatBook:
             pause = _RETRY_FIRST
             while self._unsent:
                 try:
-                    await self._send_one()
+                    await self._send_some()
                 except StateError as error:
                     self.troubled(error)
                     await asyncio.sleep(pause)
@@ -276,18 +289,31 @@ class ThreatBook:
                 else:
                     pause = _RETRY_FIRST
 
-    async def _send_one(self) -> None:
-        key, record = next(iter(self._unsent.items()))
-        if record.until is None or record.until > self._clock.wall():
-            try:
-                await self._write(key, record)
-            except StateError:
-                raise
-            except SeawallError as error:
-                self.lost += 1
-                _log.warning("other gateways are not told of %s: %s", record.name, error)
-        if self._unsent.get(key) is record:
-            del self._unsent[key]
+            self._losing = False
+
+    async def _send_some(self) -> None:
+        """Write the oldest that wait, at once; raise `StateError` when one was not taken, which then waits on."""
+        some = list(islice(self._unsent.items(), _AT_ONCE))
+        results = await asyncio.gather(*(self._send_one(*one) for one in some), return_exceptions=True)
+        failure: BaseException | None = None
+        for (key, record), result in zip(some, results, strict=True):
+            if isinstance(result, BaseException):
+                failure = result
+            elif self._unsent.get(key) is record:
+                del self._unsent[key]
+        if failure is not None:
+            raise failure
+
+    async def _send_one(self, key: str, record: AnyRecord) -> None:
+        if record.until is not None and record.until <= self._clock.wall():
+            return
+        try:
+            await self._write(key, record)
+        except StateError:
+            raise
+        except SeawallError as error:
+            self.lost += 1
+            _log.warning("other gateways are not told of %s: %s", record.name, error)
 
 
 def _read(kind: type[_R], value: bytes | None) -> _R | None:

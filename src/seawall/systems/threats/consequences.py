@@ -123,7 +123,7 @@ class Consequences:
 
     def _remember(self, response: Response, now: float, reason: str) -> None:
         until = self._clock.wall() + response.until - now + self._ladder.limits.forget
-        self._book.hold(OffencesRecord(name=response.subject, until=until, bans=response.bans))
+        self._book.hold(OffencesRecord(name=response.subject, until=until, bans=response.bans), minor=True)
         since, told = self._told
         if now - since >= 1.0:
             if told > _MAX_TOLD:
