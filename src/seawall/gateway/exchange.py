@@ -298,11 +298,10 @@ class Exchange:
 
     def sweep(self, now: float) -> None:
         """Act on a deadline that has passed; called every 100 ms."""
-        phase = self.phase
         if self._touched:
             self._touched = False
-            if phase is not _ADMITTING:  # a body that comes in drops must not put the decision off
-                self._deadline = now + self._idle_limit()
+            self._deadline = now + self._idle_limit()
+        phase = self.phase
         if (now <= self._deadline and now <= self._total_deadline) or phase is _DONE:
             return
         if phase is _ADMITTING:
