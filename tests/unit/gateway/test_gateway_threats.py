@@ -513,6 +513,19 @@ async def test_the_instance_is_told_of_what_looks_odd_and_nobody_else_can_say_so
         assert third.partition(b";score=")[0] in {b"high", b"critical"}
 
 
+async def test_whoever_only_looks_odd_is_never_refused_for_it_and_prose_is_no_event():
+    tagging = tuple((level, Action.TAG) for level in Level if level is not Level.NONE)
+    async with gateway(Peer.serve, systems=SYSTEMS) as running:
+        watch(running, policy=Policy(actions=tagging), response=ResponseLimits())
+        client = await running.client()
+        assert {(await client.ask(get(ATTACK))).status for _ in range(50)} == {200}
+        assert {event.action for event in seen(running).events} == {Action.TAG}
+        prose = b'{"note": "please select from the menu, or drop by"}'
+        assert (await client.ask(head(len(prose)) + prose)).status == 200
+        assert seen(running).events == ()
+        assert running.upstreams[0].requests[-1].get(b"x-seawall-threat") is None
+
+
 async def test_limits_come_before_bodies_are_read():
     window = WindowSnapshot(name="calls", limit=1, window=3600.0)
     async with gateway(Peer.serve, systems=SYSTEMS) as running:
