@@ -138,6 +138,18 @@ async def test_modes_are_set_and_taken_back(threat_sites):
         await site.perform("set-mode", mode="log", path="/a", rule="xss")
 
 
+@pytest.mark.parametrize("rule", ["xss", "file-inclusion", "sqli-tautology", "sqli*", "sqli-t*", "s*"])
+async def test_a_rule_that_finds_something_has_a_mode(site, rule):
+    assert (await site.perform("set-mode", mode="log", rule=rule)).changed
+
+
+@pytest.mark.parametrize("rule", ["xs", "csrf", "brute-force", "sqlinjection", "nothing*"])
+async def test_a_mode_without_effect_is_refused(site, rule):
+    with pytest.raises(InvalidError, match="nothing finds anything"):
+        await site.perform("set-mode", mode="log", rule=rule)
+    assert not (await site.perform("set-mode", mode=None, rule=rule)).changed
+
+
 async def test_modes_are_bounded(site, monkeypatch):
     monkeypatch.setattr("seawall.systems.threats.operations._MAX_MODES", 2)
     for name in ("/a", "/b", "/a"):

@@ -19,8 +19,9 @@ from seawall.systems.threats.actions import (
     Unblock,
 )
 from seawall.systems.threats.book import ThreatBook
+from seawall.systems.threats.detectors.registry import DETECTORS
 from seawall.systems.threats.inspection.policy import Exclusion
-from seawall.systems.threats.model import Mode, PlaceKind
+from seawall.systems.threats.model import Mode, PlaceKind, ThreatClass
 from seawall.systems.threats.networks import parse_network
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import BanRecord, ExclusionsRecord, ListRecord, ModesRecord, OffencesRecord
@@ -29,6 +30,16 @@ from seawall.systems.threats.settings import ThreatDetectionSettings
 __all__ = ["Operations", "network_text", "subject_of"]
 
 _MAX_MODES = 1000
+_CLASSES = {one.value for one in ThreatClass} - {
+    # Seen in how clients behave, and not in what a request holds.
+    ThreatClass.CSRF,
+    ThreatClass.BRUTE_FORCE,
+    ThreatClass.DDOS,
+    ThreatClass.RATE_ABUSE,
+    ThreatClass.PROBING,
+    ThreatClass.ANOMALY,
+    ThreatClass.BLOCKED,
+}
 _MAX_EXCLUSIONS = 1000
 
 
@@ -152,6 +163,11 @@ class Operations:
         mode = None if action.mode is None else Mode(action.mode)
         if action.path is not None and action.rule is not None:
             raise InvalidError("a mode is set for a path or for a rule", hint="give one of them, or do it twice")
+        if action.rule is not None and mode is not None and not _is_rule(action.rule):
+            raise InvalidError(
+                f'nothing finds anything under the name of "{action.rule}"',
+                hint="give a rule's id as findings show it, a prefix that ends in *, or a class such as xss",
+            )
 
         def change(known: ModesRecord | None) -> ModesRecord:
             record = known or ModesRecord()
@@ -216,6 +232,15 @@ def network_text(text: str) -> str:
         return address if length == 32 else f"{address}/{length}"
     address = str(ipaddress.IPv6Address(first))
     return address if length == 128 else f"{address}/{length}"
+
+
+def _is_rule(text: str) -> bool:
+    """Return whether a rule, prefix or class can name a finding; of a rule's id its detector's part is looked at."""
+    names = [f"{detector.name}-" for detector in DETECTORS]
+    if text.endswith("*"):
+        prefix = text[:-1]
+        return any(name.startswith(prefix) or prefix.startswith(name) for name in names)
+    return text in _CLASSES or any(text.startswith(name) for name in names)
 
 
 def _with(modes: dict[str, Mode], name: str, mode: Mode | None) -> dict[str, Mode]:
