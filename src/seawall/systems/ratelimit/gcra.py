@@ -21,22 +21,12 @@ intervals are below a millisecond.
 
 import math
 
-from seawall.systems.ratelimit.verdict import SLACK, CostError, Verdict, require_positive
+from seawall.systems.ratelimit.verdict import SLACK, CostError, Verdict
 
-__all__ = ["IDLE", "Gcra", "emission_interval"]
+__all__ = ["IDLE", "Gcra"]
 
 IDLE = -math.inf
 """The state of a key that was never seen."""
-
-
-def emission_interval(limit: float, window: float) -> float:
-    """Return the seconds between requests at the full rate of `limit` requests per `window` seconds.
-
-    Raises:
-        SeawallError: either is not finite and above 0.
-    """
-    require_positive(limit=limit, window=window)
-    return window / limit
 
 
 class Gcra:
