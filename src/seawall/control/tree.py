@@ -36,9 +36,7 @@ class Settings(Section):
     ratelimit: RateLimitSettings = setting(
         RateLimitSettings(), "How many requests pass, of whom; for the gateway, and for AdaptiveRateLimiter."
     )
-    threats: ThreatDetectionSettings = setting(
-        ThreatDetectionSettings(), "Who attacks, and what is done about it."
-    )
+    threats: ThreatDetectionSettings = setting(ThreatDetectionSettings(), "Who attacks, and what is done about it.")
 
     @model_validator(mode="after")
     def _refuse_impossible(self) -> Self:
