@@ -12,6 +12,7 @@ import msgspec
 from seawall.core.clock import Clock
 from seawall.core.errors import ConflictError, InvalidError, SeawallError, StateError
 from seawall.core.tasks import end_tasks
+from seawall.state.follower import Follower
 from seawall.state.scripts import COMPARE_AND_SET
 from seawall.state.store import StateStore
 from seawall.systems.threats.records import PREFIX, AnyRecord, Record, place_of, read_record
@@ -25,7 +26,6 @@ MAX_RECORDS = 100_000
 
 _MAX_UNSENT = 20_000
 _AT_ONCE = 64
-_RESCAN = 10.0
 _RETRY_FIRST, _RETRY_LAST = 0.25, 2.0
 _LAST_WORDS = 1.0
 """Seconds for what is still unsent at the end."""
@@ -62,7 +62,9 @@ class ThreatBook:
         self._unsent: dict[str, AnyRecord] = {}
         self._wake = asyncio.Event()
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._doubted: set[str] = set()
+        self._follower = Follower(store, PREFIX, self, "seawall-threats-book")
+        self._sender: asyncio.Task[None] | None = None
         self.loaded = False
         self.lost = 0
         self._losing = False
@@ -118,23 +120,31 @@ class ThreatBook:
 
     def start(self) -> None:
         """Follow the store from now on."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._follow(), name="seawall-threats-watch"),
-            loop.create_task(self._rescan(), name="seawall-threats-rescan"),
-            loop.create_task(self._send(), name="seawall-threats-send"),
-        ]
+        self._follower.start()
+        self._sender = asyncio.get_running_loop().create_task(self._send(), name="seawall-threats-send")
 
     async def stop(self) -> None:
         """Follow the store no longer; what it was not told yet is told, when that takes no second."""
-        tasks, self._tasks = self._tasks, []
-        await end_tasks(tasks)
+        await self._follower.stop()
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            await end_tasks([sender])
         try:
             async with asyncio.timeout(_LAST_WORDS):
                 while self._unsent:
                     await self._send_some()
         except (StateError, TimeoutError) as error:
             _log.warning("%d records are known to this gateway only: %s", len(self._unsent), error)
+
+    def take(self, key: str, value: bytes | None) -> None:
+        """Take one entry of the store as it is now; None for absent."""
+        record = self._records.get(key)
+        if value is None and record is not None and (record.until is None or record.until > self._clock.wall()):
+            # That an earlier record of this name has expired may be told after a new one was made: the store is asked.
+            self._doubted.add(key)
+            self._wake.set()
+            return
+        self._apply(key, value)
 
     def troubled(self, error: StateError) -> None:
         """Take note that the store cannot be followed; the last known records stay in force."""
@@ -240,55 +250,32 @@ class ThreatBook:
         if before != after:
             self._on_change(before, after)
 
-    async def _follow(self) -> None:
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                async for change in self._store.watch(PREFIX):
-                    if change.key:
-                        await self._on_notice(change.key, change.value)
-                    else:
-                        await self.load()
-                    pause = _RETRY_FIRST
-            except StateError as error:
-                self.troubled(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2.0, _RETRY_LAST)
-
-    async def _on_notice(self, key: str, value: bytes | None) -> None:
-        record = self._records.get(key)
-        if value is None and record is not None and (record.until is None or record.until > self._clock.wall()):
-            # That an earlier record of this name has expired may be told after a new one was made.
-            if key in self._unsent:
-                return
+    async def _settle(self) -> None:
+        while self._doubted:
+            key = next(iter(self._doubted))
             value = await self._store.get(key)
-        self._apply(key, value)
-
-    async def _rescan(self) -> None:
-        """Scan again now and then, in case a change notice was lost without anyone noticing."""
-        while True:
-            # Sooner while the store is away, or what is in force is older than this process.
-            await asyncio.sleep(_RESCAN if self.loaded and not self.trouble else _RETRY_LAST)
-            try:
-                await self.load()
-            except StateError as error:
-                self.troubled(error)
+            self._doubted.discard(key)
+            if key not in self._unsent:
+                self._apply(key, value)
 
     async def _send(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             pause = _RETRY_FIRST
-            while self._unsent:
+            while self._unsent or self._doubted:
                 try:
+                    await self._settle()
                     await self._send_some()
                 except StateError as error:
                     self.troubled(error)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2.0, _RETRY_LAST)
+                except Exception:  # noqa: BLE001 - logged; what waits must not wait for ever because of one defect
+                    _log.exception("what waits for the state store could not be written; going on")
                 else:
                     pause = _RETRY_FIRST
-
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(pause * 2.0, _RETRY_LAST)
             self._losing = False
 
     async def _send_some(self) -> None:
