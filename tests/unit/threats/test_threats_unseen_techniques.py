@@ -1,0 +1,60 @@
+"""Techniques that no detector is fitted on are found: by class, in every place of a request, in every encoding."""
+
+import base64
+
+import pytest
+from technique_places import CLASSES, ENCODINGS, PLACES, Built, rows
+
+from seawall.adapters.patterns import cache_folder, compile_patterns
+from seawall.systems.threats.engine import ThreatEngine
+from seawall.systems.threats.inspection.policy import Policy
+from seawall.systems.threats.model import Action
+
+# The least share of rows, in percent, that is acted upon; `benchmarks/threats/techniques.py` prints today's.
+_LEAST = {
+    "code-injection": 80,
+    "command-injection": 96,
+    "header-injection": 96,
+    "ldap-injection": 87,
+    "lookup-injection": 99,
+    "nosql-injection": 86,
+    "path-traversal": 91,
+    "prototype-pollution": 95,
+    "sql-injection": 91,
+    "ssrf": 88,
+    "template-injection": 81,
+    "web-shell": 94,
+    "xpath-injection": 90,
+    "xss": 94,
+    "xxe": 99,
+}
+# Places in which a value is written as in a query, and read as the value of one.
+_ALIKE = ("query", "query-name", "form", "cookie", "json", "json-key", "multipart", "xml", "graphql-variable")
+_PASSED = {Action.ALLOW, Action.TAG}
+
+
+@pytest.fixture(scope="module")
+def engine() -> ThreatEngine:
+    return ThreatEngine(Policy(), lambda groups: compile_patterns(groups, cache=cache_folder()))
+
+
+def share(engine: ThreatEngine, built: list[Built]) -> float:
+    return 100 * sum(engine.inspect(*each).action not in _PASSED for each in built) / len(built)
+
+
+def test_every_class_has_a_floor() -> None:
+    assert set(CLASSES) == set(_LEAST)
+
+
+@pytest.mark.parametrize("place", _ALIKE)
+@pytest.mark.parametrize("category", CLASSES)
+def test_a_technique_is_found_wherever_a_value_stands(engine: ThreatEngine, category: str, place: str) -> None:
+    assert share(engine, [PLACES[place](text) for text in rows(category)]) >= _LEAST[category] - 1
+
+
+@pytest.mark.parametrize("encoding", ["percent-twice", "percent-all", "entities", "escapes", "wide", "base64"])
+@pytest.mark.parametrize("category", CLASSES)
+def test_an_encoding_hides_little(engine: ThreatEngine, category: str, encoding: str) -> None:
+    texts = [text for text in rows(category) if encoding != "base64" or len(base64.b64encode(text.encode())) >= 16]
+    built = [PLACES["query"](ENCODINGS[encoding](text)) for text in texts]
+    assert share(engine, built) >= _LEAST[category] - 6
