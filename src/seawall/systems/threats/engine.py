@@ -33,6 +33,8 @@ _PERCENT_CODED = frozenset({PlaceKind.QUERY, PlaceKind.FORM})
 _ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])|[&\\]")
 # An uploaded text may be anything; these are about what happens to it on arrival.
 _FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
+# What the keys of an object and the values beside them may do together.
+_OBJECT_CLASSES = frozenset({ThreatClass.NOSQL_INJECTION, ThreatClass.CODE_INJECTION, ThreatClass.PROTOTYPE_POLLUTION})
 _CLEAN = Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0)
 
 
@@ -229,6 +231,8 @@ def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ..
 def _looks_at(detector: Detector, kind: PlaceKind, scope: Scope) -> bool:
     if scope is Scope.WHOLE:
         return kind in detector.kinds
+    if scope is Scope.OBJECT:
+        return detector.category in _OBJECT_CLASSES
     if detector.kinds and kind not in detector.kinds:
         return False
     return scope is Scope.ALL or detector.category in _FILE_CLASSES

@@ -22,7 +22,7 @@ _WORDS = re.compile(
     r"(?:/\*[^*]{0,40}\*/|\s|\?\.){0,3}+[(`](?!\s*\)\s*\{))"
     r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\$\.(?:gets?cript|parsehtml|globaleval)\s*\()"
     r"|(?P<member>(?<![\w.$-])(?:window|self|top|parent|this|globalthis|frames|document|location|content|opener|\[\]|\"\"|'')\s*(?:\?\.)?\[\s*(?:[\"'`/(+!]|[a-z]+\s*[(`+.]|\d{1,3}e?\d*\s*\]\s*\[|\w+\]\s*\())"
-    r"|(?P<chars>string\s*(?:\.\s*fromcharcode|\.raw|\.fromcodepoint|\[\s*['\"`]fromcharcode)|\batob\s*[(`]|unescape\s*\(|decodeuri(?:component)?\s*\()"
+    r"|(?P<chars>string\s*(?:\.\s*fromcharcode|\.raw|\.fromcodepoint|\[\s*['\"`]fromcharcode)|\+\{\}\)\[\d|![01]\)\[\d|\batob\s*[(`]|unescape\s*\(|decodeuri(?:component)?\s*\()"
     r"|(?P<build>constructor\s*(?:\.\s*constructor|\.\s*prototype|\[|\()|\.\s*constructor\b|__proto__|\[\s*['\"`]constructor|reflect\s*\.\s*(?:apply|construct|get)|\bnew\s+function\b|\bimport\s*\(\s*['\"`/]|\.source\b|symbol\s*[.\[]\s*(?:hasinstance|iterator|replace|toprimitive))"
     r"|(?P<place>(?<![\w.$-])(?:(?:window|self|top|parent|document|this)\s*\.\s*)?location\s*(?:=(?!=)|\.\s*(?:href|hash|search|assign|replace|pathname)\b|\[\s*['\"`])|\bname\s*\)|\burl\s*=\s*name\b|\bhistory\s*\.\s*(?:push|replace)state\b|\bwindow\s*\.\s*(?:open|name|onerror|onload)\b|\bopen\s*\(\s*[\"'`])"
     r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"

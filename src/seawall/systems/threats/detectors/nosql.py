@@ -47,6 +47,8 @@ _MILD: Final = frozenset(
     ("gt", "gte", "lt", "lte", "in", "eq", "or", "and", "all", "size", "text", "query", "match", "set")
 )
 """Operators that honest interfaces offer in names, such as `price[$gte]=10`."""
+_BYPASSES: Final = frozenset(("ne", "nin", "regex", "not", "nor", "exists", "elemmatch", "mod", "unionwith"))
+"""Operators that are true of what an attacker does not know; other keys that begin with a dollar sign are common."""
 _SECRETS: Final = re.compile(
     r"pass|pwd|user|login|e?mail|token|secret|code|otp|pin|session|auth|api_?key|reset", re.IGNORECASE
 )
@@ -70,6 +72,11 @@ _TOKEN: Final = re.compile(
 _KINDS: Final = ("", "k", "k", "s", "r", "&", "=", "w", "", "t", "d", "?")
 _NUMBER: Final = re.compile(r"\d++(?:\.\d*+)?$|true$|false$|null$")
 _DIGITS: Final = re.compile(r"-?\d")
+_FIELD: Final = frozenset(("s:", "w:"))
+_CONDITIONS: Final = frozenset(("[{s:", "[{w:", "[{k["))
+_BY_TEXT: Final = frozenset(("gt", "gte", "lt", "lte", "eq", "ne", "regex", "options", "text", "comment"))
+_PLAIN: Final = re.compile(r"[\"'](?:\d[\w:. +-]*|\w[\w -]{2,}|i)[\"']")
+"""A word, a number or a date; not nothing, not a single letter, and no pattern that everything matches."""
 _TOKENS_CAP: Final = 400
 _OBJECT: Final = re.compile(r"[{\[,]k")
 _DATABASE: Final = re.compile(
@@ -99,7 +106,7 @@ def _signals(text: str) -> Iterator[Signal]:
         yield from _names(text)
         yield from _objects(text)
         quote = min((index for index in (text.find("'"), text.find('"')) if index >= 0), default=-1)
-        if quote >= 0:
+        if quote >= 0 and not (text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]")):
             # What follows the quote that ends a text early: `', $where: '1`.
             for signal in _objects(text[quote + 1 :]):
                 yield signal._replace(start=signal.start + quote + 1, end=len(text))
@@ -112,7 +119,7 @@ def _names(text: str) -> Iterator[Signal]:
     if key is not None:
         name = key[1].lower()
         if name in _CODE or name in _COMPARISONS:
-            sure = 0.93 if name in _CODE else 0.45 if name in _MILD else 0.85
+            sure = 0.93 if name in _CODE else 0.85 if name in _BYPASSES else 0.45
             yield Signal("nosql-operator", _HIGH, sure, 0, len(text))
         return
     match = _NAME.match(text) or _NAME.search(text)
@@ -154,22 +161,42 @@ def _objects(text: str) -> Iterator[Signal]:
     if ":" not in text:
         return
     kinds, names, starts = _read(text)
+    best: Signal | None = None
     at = kinds.find("k")
     while at >= 0:
         name = names[at]
-        if name in _CODE or name in _COMPARISONS:
-            within = _OBJECT.match(kinds, at - 1) is not None if at else False
+        within = _OBJECT.match(kinds, at - 1) is not None if at else False
+        if (name in _CODE or name in _COMPARISONS) and (within or at == 0 or kinds[at - 1] in "st?,"):
             words = plain_words(text, limit=5)
-            if within or at == 0 or kinds[at - 1] in "st?,":
-                broken = kinds[0] in "st}]),"
-                sure = 0.95 if kinds[0] in "{[" or broken else 0.9 if words <= 1 else 0.55
-                honest = name == "type" or (name in _MILD and names[at + 1 : at + 2] and _DIGITS.match(names[at + 1]))
-                if (words >= 4 or honest) and not broken:
-                    # Prose, a type's name in JSON of .NET, or a filter by number as some interfaces offer.
-                    sure = 0.5
-                yield Signal("nosql-object", _CRITICAL if name in _CODE else _HIGH, sure, starts[at], len(text))
-                return
+            broken = kinds[0] in "st}]),"
+            sure = 0.95 if kinds[0] in "{[" or broken else 0.9 if words <= 1 else 0.55
+            if (words >= 4 or _selects(kinds, names, at)) and not broken:
+                # Prose, a type's name in JSON of .NET, or a filter as some interfaces offer.
+                sure = 0.5
+            if best is None or sure > best.confidence:
+                best = Signal("nosql-object", _CRITICAL if name in _CODE else _HIGH, sure, starts[at], len(text))
         at = kinds.find("k", at + 1)
+    if best is not None:
+        yield best
+
+
+def _selects(kinds: str, names: list[str], at: int) -> bool:
+    """Tell whether an operator narrows a search as a filter does, rather than being true of whatever there is."""
+    name, operand = names[at], kinds[at + 1 : at + 2]
+    value = names[at + 1] if operand else ""
+    brace = kinds.rfind("{", 0, at)
+    field = names[brace - 2] if brace >= 2 and kinds[brace - 2 : brace] in _FIELD else ""
+    if name == "type" or (name in _MILD and operand == "n" and _DIGITS.match(value)):
+        return True
+    if name in ("and", "or"):
+        return kinds[at + 1 : at + 5] in _CONDITIONS
+    if not field or _SECRETS.search(field):
+        return False
+    if name == "in":
+        return kinds[at + 1 : at + 3] in ("[s", "[n") and len(names[at + 2]) > 2 - (kinds[at + 2] == "n")
+    if name == "exists":
+        return operand == "n"
+    return name in _BY_TEXT and operand == "s" and _PLAIN.fullmatch(value) is not None
 
 
 def _scripts(text: str) -> Iterator[Signal]:

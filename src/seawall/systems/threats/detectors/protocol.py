@@ -20,8 +20,8 @@ _DOUBLE = re.compile(r"%25(?:25)?(?:2[2-9ef]|3[ce]|5c|0[0ad])", re.IGNORECASE | 
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udc7f\udd00-\udfff]")
 
-
 _NARROW = frozenset({PlaceKind.PATH, PlaceKind.QUERY, PlaceKind.COOKIE, PlaceKind.HEADER, PlaceKind.FILENAME})
+_NESTING = frozenset({PlaceKind.COOKIE, PlaceKind.HEADER})
 
 
 def _found(text: str, kind: PlaceKind) -> Iterator[Signal]:
@@ -40,7 +40,8 @@ def _found(text: str, kind: PlaceKind) -> Iterator[Signal]:
         match = _WIDE.search(text)
         if match:
             yield Signal("protocol-encoding", Severity.MEDIUM, 0.6, match.start(), match.end())
-        match = _DOUBLE.search(text)
+        # Cookies and fields such as Referer hold addresses and what scripts encoded before.
+        match = None if kind in _NESTING else _DOUBLE.search(text)
         if match and "://" not in text and "%3a%2f" not in text.lower():
             yield Signal("protocol-double", Severity.LOW, 0.4, match.start(), match.end())
     match = _CONTROL.search(text)

@@ -63,7 +63,7 @@ _SENSITIVE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _PATH = re.compile(
-    r"(?:^|[\s\"'=<>])(?:/(?:etc|var|tmp|home|usr|s?bin|proc|root|dev|opt|sys|boot|lib(?:64)?|mnt|srv|run|media|www|data|app)\b|/(?:\s|$|\*|[\"'])"
+    r"(?:^|[\s\"'=<>])(?:/(?:etc|var|tmp|home|usr|s?bin|proc|root|dev|opt|sys|boot|lib(?:64)?|mnt|srv|run|media|www|data|app)\b|/(?:\s|$|\*(?!\s)|[\"'])"
     r"|\.{1,2}/|~/?(?:\s|$|\w)|[a-z]:(?:[\\/]|$|\s)|\\\\\w|/[?*\w.]*[?*\[]|\.(?:\s|$)|[\w*?-]+/\*)",
     re.IGNORECASE | re.ASCII,
 )

@@ -22,6 +22,7 @@ _NULLS: Final = re.compile(r"N(?:,N)+$")
 _TOLD: Final = 0.86
 """A statement that nobody but who administers a server writes."""
 _ROWS: Final = re.compile(r"[nsN](?:,[nsN])*+\),\((?:f|v|\(S|[nsN],)")
+_GROUPED: Final = re.compile(r"S.*GB")
 _ANCHORS_CAP: Final = 24
 
 
@@ -202,6 +203,8 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 
 
 def _having(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+    if _GROUPED.search(tokens.kinds, 0, index) and tokens.texts[index + 1 : index + 2] == ["count"]:
+        return  # how many rows a group must have is no condition of constants
     course = follow(tokens, index + 1)
     if course.constant or course.same or course.certain:
         sure = prose_before(tokens, index) <= 1 and course.by != "?"
@@ -266,7 +269,11 @@ def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         return
     course = follow(tokens, index)
     if course.by != "?" or course.calls or course.constant:
-        yield Signal("sqli-condition", _HIGH, 0.93, tokens.starts[index], end_of(tokens, course, length))
+        # The whole of a query may rightly ask for a case that depends on its columns.
+        query = tokens.kinds[0] == "S" and not (course.calls or course.constant)
+        yield Signal(
+            "sqli-condition", _HIGH, 0.45 if query else 0.93, tokens.starts[index], end_of(tokens, course, length)
+        )
 
 
 def _comment(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:

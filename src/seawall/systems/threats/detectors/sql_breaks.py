@@ -17,6 +17,7 @@ from seawall.systems.threats.model import Severity
 
 __all__ = ["broken"]
 
+_CUT_SPACES: Final = 3
 _OPENS: Final = re.compile(
     r"[\s\x00-\x20)\u200b]*+(?:/\*|--|[#;,=<>!|&+\-*/%^~?@]"
     r"|(?:or|and|x?or|div|mod|not|like|rlike|regexp|i?like|glob|between|in|is|similar|sounds|match|union|intersect|except"
@@ -192,7 +193,7 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
             at,
             end,
         )
-    elif course.by == "d":
+    elif course.by == "d" and _cuts(tokens.texts[course.end]):
         yield Signal(
             "sqli-condition",
             _HIGH,
@@ -202,6 +203,11 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         )
     elif course.constant or (kinds[index] == "=" and kinds[index + 1 :] in ("n", "s", "N")):
         yield Signal("sqli-condition", _HIGH, 0.8 if kinds[index] == "=" else 0.5, at, end)
+
+
+def _cuts(comment: str) -> bool:
+    """Tell whether a comment cuts off the rest of a query, rather than being a dash or a number sign in a sentence."""
+    return comment.startswith("/*") or comment.count(" ") <= _CUT_SPACES
 
 
 def _comment(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
@@ -273,6 +279,8 @@ def _clause(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
         value = kinds[follows] in "nN"
         closed = course.by in ("d", "t", ";")
         telling = {"G": 0.9, "H": 0.9, "L": 0.85, "W": 0.7, "I": 0.93}.get(kind, 0.0)
+        if course.by == "d" and not _cuts(tokens.texts[course.end]):
+            return
         if kind == "," and (closed or course.by == ""):
             count = kinds[index : course.end].count(",")
             value = value and count > 1

@@ -97,7 +97,8 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one r
         at += 1
     if at > index + 2 and kinds[at : at + 1] in ("", "d", ";"):
         at -= 1
-    if "identified" in texts[at : at + 3] or (texts[index] == "alter" and "password" in texts[at:]):
+    owned = texts[index] == "alter" and texts[index + 1 : index + 2] and texts[index + 1] in OBJECTS
+    if "identified" in texts[at : at + 3] or (owned and "password" in texts[at:]):
         return 0.9
     if texts[at - 1] not in OBJECTS and texts[at - 1] not in ("exists", "replace", "truncate"):
         return 0.0

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.prose import PROSE_AROUND, plain_words
 from seawall.systems.threats.detectors.sql_bare import bare
 from seawall.systems.threats.detectors.sql_breaks import broken
 from seawall.systems.threats.detectors.sql_lexer import lowered, read
@@ -23,6 +24,8 @@ _PLUS: Final = re.compile(
 _QUOTES: Final = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x2032: "'", 0xB4: "'", 0xFF07: "'", 0xFF02: '"'}
 _DOUBLED: Final = re.compile(r'""[\s)]*+(?:or|and|union|having|order|--|;|=|\|\|)')
 _SIGNALS_CAP: Final = 8
+_SENTENCE_LENGTH: Final = 24
+"""Characters that so many words take at least."""
 _SURE: Final = 0.9
 _CERTAIN: Final = 0.95
 """Nothing more is looked for then."""
@@ -44,11 +47,22 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     if not sure:
         if '""' in lower and _DOUBLED.search(lower):
             lower = lower.replace('""', '"')
-        for signal in bare(read(lower), len(lower)):
+        for signal in _outside(lower):
             _keep(best, signal)
-            if signal.confidence >= _CERTAIN:
-                break
     return sorted(best.values(), key=_confidence, reverse=True)[:_SIGNALS_CAP]
+
+
+def _outside(lower: str) -> list[Signal]:
+    """Judge a value as what stands without quotes, where nothing but a number or a name is due: no sentence is."""
+    found: list[Signal] = []
+    for signal in bare(read(lower), len(lower)):
+        found.append(signal)
+        if signal.confidence >= _CERTAIN:
+            break
+    first = min((signal.start for signal in found), default=0)
+    if first > _SENTENCE_LENGTH and plain_words(lower, 0, first) >= PROSE_AROUND:
+        return [signal._replace(confidence=min(signal.confidence, 0.5)) for signal in found]
+    return found
 
 
 def _breaks(lower: str) -> Iterator[Signal]:

@@ -45,6 +45,8 @@ _AUTH_REPLY = re.compile(
     r"(?:callback|oauth|code=|state=|token=|login|signin|auth|dev|webpack|sockjs|hot-update)", re.IGNORECASE
 )
 
+_DOCUMENTS = frozenset({PlaceKind.JSON, PlaceKind.XML, PlaceKind.BODY, PlaceKind.MULTIPART})
+
 
 def _host(authority: str) -> tuple[str, str, str]:
     """Split an authority into user information, host and port, as the last "@" does."""
@@ -110,6 +112,7 @@ def _judge_url(match: re.Match[str]) -> tuple[str, float, str]:
 def _urls(text: str, place: PlaceKind) -> Iterator[Signal]:
     lead = len(text) - len(text.lstrip("\"' \t(<="))
     prose = plain_words(text) >= 4
+    lines = text.strip().count("\n") > 1  # a text of lines, such as a configuration, is no address that is fetched
     for count, match in enumerate(_URL.finditer(text)):
         if count >= MAX_URLS:
             return
@@ -118,8 +121,13 @@ def _urls(text: str, place: PlaceKind) -> Iterator[Signal]:
             continue
         if match.start() > lead + 8 and "=" not in text[max(0, match.start() - 24) : match.start()]:
             confidence -= 0.05 if kind == Reach.METADATA else 0.2
-        if prose:
+        if prose or (lines and kind != Reach.METADATA):
             confidence -= 0.3
+        elif rule == "ssrf-scheme" and text[max(0, match.start() - 5) : match.start()].lower() == "jdbc:":
+            confidence = min(confidence, 0.45)
+        if kind == Reach.PRIVATE and place in _DOCUMENTS and rule == "ssrf-address":
+            # Records of what happens in a network: its hosts by name are honest, its addresses may be.
+            confidence = min(confidence, 0.45 if numeric(_host(match["authority"])[1]) is None else 0.6)
         if place == PlaceKind.HEADER and rule == "ssrf-address" and kind in {Reach.LOOPBACK, Reach.PRIVATE}:
             # Where a page came from, or what a client calls us, on a network of one's own.
             confidence = min(confidence, 0.25)

@@ -85,11 +85,21 @@ def _urls(text: str) -> Iterator[Signal]:
             else:
                 confidence = 0.6 if called and _URL_BEFORE.match(text[start - 1 : start]) else 0.25
         elif kind == "data":
-            active = "script" in rest.lower() or "html" in match[0].lower() or "<" in rest or judge(rest).weight >= 0.4
-            confidence = (0.9 if leading else 0.75) if active else 0.45
+            confidence = (0.9 if leading else 0.75) if _active_data(text, match, rest) else 0.45
         else:
             confidence = 0.86 if leading else 0.6
         yield Signal("xss-url", Severity.HIGH, confidence, start, min(len(text), match.end() + 60))
+
+
+def _active_data(text: str, match: re.Match[str], rest: str) -> bool:
+    """Tell whether a document in a URL runs something; icons are pictures of lines and shapes, which do not."""
+    if "script" in rest.lower() or "html" in match[0].lower() or judge(rest).weight >= 0.4:
+        return True
+    if "<" not in rest:
+        return False
+    return "image/svg" not in match[0].lower() or any(
+        signal.confidence >= 0.6 for signal in markup(text[match.end() :])
+    )
 
 
 def _code(text: str) -> Iterator[Signal]:

@@ -3,12 +3,11 @@
 import re
 import zlib
 
-import msgspec
-
 from seawall.core.request import Request
 from seawall.systems.threats.inspection.decoding import decode_bytes
 from seawall.systems.threats.inspection.documents import add_json, add_xml
 from seawall.systems.threats.inspection.multipart import add_multipart
+from seawall.systems.threats.inspection.nested import is_json
 from seawall.systems.threats.inspection.policy import OverCap
 from seawall.systems.threats.inspection.values import Basket, Scope, add_graphql, add_pairs
 from seawall.systems.threats.model import PlaceKind
@@ -58,9 +57,9 @@ def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
         add_pairs(text, PlaceKind.FORM, basket)
     elif media == "application/graphql":
         add_graphql(text, basket)
-    elif media.endswith("json") or (start and start in "{[" and _is_json(text)):
+    elif media.endswith("json") or (start and start in "{[" and is_json(text)):
         add_json(text, basket)
-        if not _is_json(text):
+        if not is_json(text):
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
     elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain")):
         add_xml(text, basket)
@@ -80,14 +79,6 @@ def _text(body: bytes, declared: str) -> str:
     if body[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return body.decode("utf-16", "replace")
     return decode_bytes(body)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text.lstrip("\ufeff"), type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return False
-    return True
 
 
 def _decompressed(body: bytes, encoding: bytes, basket: Basket) -> bytes:

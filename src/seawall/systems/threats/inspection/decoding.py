@@ -32,6 +32,10 @@ _PERCENT_OVERLONG = re.compile(r"%(?:c[01]%[89ab]|e0%[89]|f0%8|f8%8|fc%8)", re.I
 _OVERLONG_BITS = {0xC0: 0x1F, 0xC1: 0x1F, 0xE0: 0x0F, 0xF0: 0x07, 0xF8: 0x03, 0xFC: 0x01}
 # Bounded digits: an unbounded run would go to int(), which is quadratic and refuses what is longer than 4300.
 _ENTITY = re.compile(r"&(?:#0{0,16}([0-9]{1,7})|#x0{0,16}([0-9a-f]{1,6})|([a-z][a-z0-9]{1,30}));?", re.IGNORECASE)
+_RICH = re.compile(
+    r"<(?:p|div|br|pre|code|span|table|t[dr]|[ou]l|li|h[1-6]|strong|em|blockquote|figure)(?:\s[^<>]{0,400})?>[^<]",
+    re.IGNORECASE,
+)
 _ESCAPE = re.compile(
     r"\\(?:(?-i:U)00([0-9a-f]{6})|x([0-9a-f]{2})|u([0-9a-f]{4})|u\{0{0,8}([0-9a-f]{1,6})\}"
     r"|0{2,4}([2-7][0-9a-f])\s?|([0-7]{2,3}))",
@@ -190,6 +194,9 @@ def _add_base64(text: str, chain: tuple[str, ...], found: list[View]) -> None:
 
 
 def _html(text: str) -> str:
+    """Decode entities; in markup as editors write it, an escaped bracket is text, and stays as it is."""
+    if "<" in text and _RICH.search(text) is not None:
+        return _ENTITY.sub(_from_entity_in_text, text)
     return _ENTITY.sub(_from_entity, text)
 
 
@@ -258,6 +265,11 @@ def _from_entity(match: re.Match[str]) -> str:
     if name is None:
         return _character(int(decimal) if decimal else int(hexadecimal, 16), match[0])
     return html5.get(name + ";") or html5.get(name.lower() + ";") or match[0]
+
+
+def _from_entity_in_text(match: re.Match[str]) -> str:
+    decoded = _from_entity(match)
+    return match[0] if decoded in {"<", ">"} else decoded
 
 
 def _from_escape(match: re.Match[str]) -> str:

@@ -1,10 +1,17 @@
 """JSON and XML as values, by tokens rather than by a parser: what a parser refuses is read as well, at any depth."""
 
-import json
 import re
 
 from seawall.systems.threats.inspection.fastexit import INERT_TEXT
-from seawall.systems.threats.inspection.values import GRAPHQL_DOCUMENT, NAMES_SEEN_AS_PATHS, Basket, Scope, add_graphql
+from seawall.systems.threats.inspection.nested import unescaped
+from seawall.systems.threats.inspection.values import (
+    GRAPHQL_DOCUMENT,
+    NAMES_SEEN_AS_PATHS,
+    Basket,
+    Scope,
+    add_graphql,
+    add_nested,
+)
 from seawall.systems.threats.model import PlaceKind
 
 __all__ = ["add_json", "add_xml", "json_paths"]
@@ -52,12 +59,13 @@ def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, 
         known = key in young or key in old
         if known and key_name != "query":
             continue
-        value = _unescaped(content) if "\\" in content else content
+        value = unescaped(content) if "\\" in content else content
         colon = behind[index].lstrip()[:1] == ":"
         if key_name == "query" and not colon and GRAPHQL_DOCUMENT.match(value):
             add_graphql(value, basket)
         elif not known:
-            items.append((PlaceKind.JSON, index, value, colon, Scope.ALL))
+            if colon or value[:1] not in "{[" or not add_nested(PlaceKind.JSON, index, value, basket):
+                items.append((PlaceKind.JSON, index, value, colon, Scope.ALL))
             keys.append(key)
     if paths:
         items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
@@ -152,14 +160,6 @@ def _add_text(text: str, name: str, basket: Basket) -> None:
     text = text.strip()
     if text:
         basket.add(PlaceKind.XML, name, text)
-
-
-def _unescaped(content: str) -> str:
-    try:
-        value: str = json.loads(f'"{content}"', strict=False)
-    except ValueError:
-        return content
-    return value
 
 
 def _depth(text: str) -> int:

@@ -7,10 +7,21 @@ from enum import IntEnum
 from seawall.core.request import Header, Request
 from seawall.systems.threats.inspection.decoding import decode_bytes, percent_decoded
 from seawall.systems.threats.inspection.fastexit import INERT, INERT_TEXT, Seen
+from seawall.systems.threats.inspection.nested import nested
 from seawall.systems.threats.inspection.policy import Caps
 from seawall.systems.threats.model import PlaceKind
 
-__all__ = ["GRAPHQL_DOCUMENT", "NAMES_SEEN_AS_PATHS", "Basket", "Item", "Scope", "add_graphql", "add_head", "add_pairs"]
+__all__ = [
+    "GRAPHQL_DOCUMENT",
+    "NAMES_SEEN_AS_PATHS",
+    "Basket",
+    "Item",
+    "Scope",
+    "add_graphql",
+    "add_head",
+    "add_nested",
+    "add_pairs",
+]
 
 
 class Scope(IntEnum):
@@ -21,6 +32,8 @@ class Scope(IntEnum):
     """A document as a whole, of which the strings are values by themselves: to detectors that name its kind."""
     FILE = 2
     """The text of an uploaded file, which may rightly be anything that is not run on arrival."""
+    OBJECT = 3
+    """A value that is a JSON document, whose strings are values by themselves: to detectors of what objects may do."""
 
 
 Item = tuple[PlaceKind, "str | int", str, bool, Scope]
@@ -33,6 +46,9 @@ _GRAPHQL_STRING = re.compile(r'"""(.*?)(?:"""|\Z)|"([^"\\\n]*+(?:\\.[^"\\\n]*+)*
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_-]{0,64}){0,64}(?:\.[A-Za-z0-9]{1,8})?")
 # Fields that are read unlike others, so that what is clean in one of them may not be so elsewhere.
 _READ_BY_NAME = frozenset({b"cookie", b"host", b"user-agent"})
+_BRACKETS = frozenset("{[")
+_OPENS = frozenset("{[%")
+_NESTING = 3
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -160,8 +176,28 @@ def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:
             if name == "query" and ("{" in value or "%7" in value):
                 _add_if_graphql(value, basket)
             if key not in young and key not in old:
-                items.append((kind, name, value, False, Scope.ALL))
+                if value[0] not in _OPENS or not _add_document(kind, name, value, basket):
+                    items.append((kind, name, value, False, Scope.ALL))
                 keys.append(key)
+
+
+def add_nested(kind: PlaceKind, name: "str | int", text: str, basket: Basket, depth: int = _NESTING) -> bool:
+    """Add the strings of a value that is a JSON document, and those of documents in them; False when it is none."""
+    strings = nested(text)
+    if strings is None:
+        return False
+    basket.items.append((kind, name, text, False, Scope.OBJECT))
+    for value, is_key in strings[: basket.room(len(strings))]:
+        if depth and value[:1] in _BRACKETS and not is_key and add_nested(kind, name, value, basket, depth - 1):
+            continue
+        if not is_key or value[:1] != "$":  # an operator is judged in the object, beside what it is given
+            basket.add(kind, name, value, is_name=is_key)
+    return True
+
+
+def _add_document(kind: PlaceKind, name: str, value: str, basket: Basket) -> bool:
+    decoded = percent_decoded(value) if "%" in value else value
+    return decoded[0] in _BRACKETS and add_nested(kind, name, decoded, basket)
 
 
 def add_graphql(document: str, basket: Basket) -> None:
@@ -190,5 +226,7 @@ def _add_cookies(value: bytes, basket: Basket) -> None:
             if INERT.fullmatch(raw) is None:
                 key = hash(raw)
                 if key not in seen:
-                    basket.items.append((PlaceKind.COOKIE, decode_bytes(name), decode_bytes(raw), is_name, Scope.ALL))
+                    called, text = decode_bytes(name), decode_bytes(raw)
+                    if is_name or text[0] not in _OPENS or not _add_document(PlaceKind.COOKIE, called, text, basket):
+                        basket.items.append((PlaceKind.COOKIE, called, text, is_name, Scope.ALL))
                     keys.append(key)
