@@ -25,7 +25,7 @@ from rich.table import Table
 
 from machine import cores, describe, headline
 from peers import limiters, seawall_gateway, upstream, wrk
-from peers.process import BenchmarkError, free_port, running
+from peers.process import BenchmarkError, cpu_seconds, free_port, running
 from seawall.limiter import AdaptiveRateLimiter
 from seawall.systems.ratelimit.engine import RateLimitEngine
 from seawall.systems.ratelimit.keys import LimitContext
@@ -81,18 +81,23 @@ def main() -> int:
         table.add_row(name, f"{one.us:.1f}", f"{one.elapsed_us:.1f}", f"{one.trips:.3f}")
     console.print(table)
     seconds, rounds = (2.0, 3) if arguments.quick else (5.0, 7)
-    rates = _gateway(seconds, rounds)
-    ratio = statistics.median(rates["limits on"]) / statistics.median(rates["without"])
-    table = Table("gateway", "requests/s", title=f"medians of {rounds} rounds of {seconds:g} s, one worker")
-    for name, found in rates.items():
-        table.add_row(name, f"{statistics.median(found):.0f}")
-    table.add_row("limits on : without", f"{ratio:.3f}")
+    served = _gateway(seconds, rounds)
+    table = Table("gateway", "requests/s", "CPU us/request", title=f"medians of {rounds} rounds of {seconds:g} s")
+    for name, found in served.items():
+        rate, cost = (statistics.median(column) for column in zip(*found, strict=True))
+        table.add_row(name, f"{rate:.0f}", f"{cost:.1f}")
+    # Within a round both see the same machine, so the ratios are taken there.
+    pairs = list(zip(served["limits on"], served["without"], strict=True))
+    ratio = statistics.median(on[0] / off[0] for on, off in pairs)
+    cheaper = statistics.median(off[1] / on[1] for on, off in pairs)
+    table.add_row("limits on : without", f"{ratio:.3f}", f"{cheaper:.3f}")
     console.print(table)
     if arguments.json:
         figures = {
             "memory_us": {name: round(min(found), 3) for name, found in memory.items()},
             "redis": {name: one._asdict() for name, one in shared.items()},
             "gateway_ratio": round(ratio, 3),
+            "gateway_cpu_ratio": round(cheaper, 3),
         }
         sys.stdout.write(json.dumps({"ratelimit": figures, "machine": machine}) + "\n")
     return 0
@@ -192,11 +197,11 @@ async def _scripts(client: redis.asyncio.Redis) -> int:
 # -- the gateway -------------------------------------------------------------------------------------------------------
 
 
-def _gateway(seconds: float, rounds: int) -> dict[str, list[float]]:
-    """Return requests per second of each round, without limits and with them on, in turns."""
+def _gateway(seconds: float, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return (requests per second, CPU microseconds per request) of each round, without limits and with, in turns."""
     available = cores()
     core, rest = available[0], available[-1:]
-    rates: dict[str, list[float]] = {"without": [], "limits on": []}
+    served: dict[str, list[tuple[float, float]]] = {"without": [], "limits on": []}
     with tempfile.TemporaryDirectory(prefix="seawall-bench-") as name:
         folder = Path(name)
         ports = [free_port() for _ in upstream.NAMES]
@@ -212,17 +217,19 @@ def _gateway(seconds: float, rounds: int) -> dict[str, list[float]]:
         with (
             running("a", commands[0], port=ports[0], cores=rest, folder=folder),
             running("b", commands[1], port=ports[1], cores=rest, folder=folder),
-            running("without", without, port=first, cores=[core], folder=plain),
-            running("limited", with_limits, port=second, cores=[core], folder=limited),
+            running("without", without, port=first, cores=[core], folder=plain) as off,
+            running("limited", with_limits, port=second, cores=[core], folder=limited) as on,
         ):
             for number in range(-1, rounds):
-                for title, port in (("without", first), ("limits on", second)):
+                for title, port, server in (("without", first, off), ("limits on", second, on)):
+                    before = cpu_seconds(server.pid)
                     figures = wrk.measure(port, connections=32, seconds=seconds, core=rest[0], folder=folder)
                     if figures.failed:
                         raise BenchmarkError(f"{figures.failed} requests failed {title}")
                     if number >= 0:  # the first round warms up
-                        rates[title].append(figures.rate)
-    return rates
+                        used = (cpu_seconds(server.pid) - before) / figures.requests * 1e6
+                        served[title].append((figures.rate, used))
+    return served
 
 
 if __name__ == "__main__":
