@@ -33,8 +33,8 @@ kind = "none"
 instances = ["http://127.0.0.1:9", "http://127.0.0.1:10"]
 """
 
-# What a rule or a subject may be is more than a schema can say: rules must not stand in each other's way, an exclusion's
-# example must be found.
+# What a rule or a subject may be is more than a schema can say: rules must not stand in each other's way, the example
+# of an exclusion must be found.
 _SCHEMATHESIS = """
 [[operations]]
 include-name = "POST /api/system/rate-limit"
