@@ -97,6 +97,7 @@ class Passage:
         ask: what the rate limiter waits for; None when it waits for nothing.
         fields: fields of the stages for the response, encoded, each with its end of line.
         holds: whether a stage wants to know when the request ends; else `Pipeline.leave` need not be called.
+        met: the stages that were active when it entered; whatever it holds is theirs.
         rest: the stages that come after the one that waits.
         ended: whether the request has left.
     """
@@ -115,6 +116,7 @@ class Passage:
         "holds",
         "length",
         "limit",
+        "met",
         "owner",
         "peek",
         "pool",
@@ -151,6 +153,7 @@ class Passage:
         self.ask: Ask | None = None
         self.fields = b""
         self.holds = False
+        self.met: tuple[Stage, ...] = ()
         self.rest: tuple[Stage, ...] = ()
         self.ended = False
 

@@ -64,7 +64,7 @@ class Pipeline:
             stages: those that it has yet to meet; all that are active by default.
         """
         if stages is None:
-            stages = self.stages
+            stages = passage.met = self.stages
         for stage in stages:
             try:
                 verdict = stage.enter(passage)
@@ -116,7 +116,7 @@ class Pipeline:
     def leave(self, passage: Passage) -> None:
         """Take note that the request has ended, however it did; once more does no harm."""
         passage.ended = True
-        for stage in self._all:  # one that has nothing to decide any more may have decided on this request
+        for stage in passage.met:  # one of them may have nothing to decide any more, and hold something all the same
             try:
                 stage.leave(passage)
             except Exception:  # noqa: BLE001 - see `_failed`
@@ -124,7 +124,7 @@ class Pipeline:
 
     def refund(self, passage: Passage) -> None:
         """Give back what the request cost, since it could not be served for want of an instance."""
-        for stage in self._all:
+        for stage in passage.met:
             try:
                 stage.refund(passage)
             except Exception:  # noqa: BLE001 - see `_failed`

@@ -260,6 +260,7 @@ def test_a_defect_at_the_end_keeps_no_other_stage_from_its_work():
     good = Closed()
     line = pipeline(BrokenEnd(), good)
     request = passage()
+    assert line.enter(request) is None
     line.refund(request)
     line.leave(request)
     line.sweep()
