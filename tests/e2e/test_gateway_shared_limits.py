@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,6 @@ from seawall.testing.redis import RedisServer
 pytestmark = pytest.mark.anyio
 
 ANYWHERE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "2")
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
 
 class Answer(NamedTuple):
@@ -176,7 +174,6 @@ async def test_a_reload_changes_limits_and_keeps_the_counts(serve, upstream):
     assert client.got(30, more=3), client.statuses
 
 
-@needs_redis
 @pytest.mark.parametrize("counts", ["strict", "leased"])
 async def test_gateways_on_one_redis_share_a_limit(serve, redis, counts):
     limit = 60
@@ -193,7 +190,6 @@ async def test_gateways_on_one_redis_share_a_limit(serve, redis, counts):
     assert len(client.workers) == 4
 
 
-@needs_redis
 async def test_redis_may_die_and_come_back_under_load(serve, redis):
     gateway = serve(rule(1_000_000, counts="strict", away="local"), "--state", redis.url)
     client = Client("127.0.0.2")

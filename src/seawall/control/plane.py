@@ -1,4 +1,4 @@
-"""The control plane: it runs the controllers, publishes what they know and takes what workers saw."""
+"""The control plane: runs controllers, publishes what they know, takes what workers saw; one class, mostly words."""
 
 import asyncio
 import logging

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["Access", "Caller", "Role"]
+__all__ = ["Access", "Caller", "Role", "problem_answer"]
 
 
 class Role(StrEnum):
@@ -35,3 +35,12 @@ class Access(Protocol):
     async def record(self, caller: Caller, action: str, target: str, before: object, after: object) -> None:
         """Write one change to the audit trail; `before` and `after` are JSON-compatible, secrets removed."""
         ...
+
+
+def problem_answer(description: str) -> dict[str, Any]:
+    """Return how a route's OpenAPI description tells of an answer that is an RFC 9457 problem.
+
+    The schema itself is the admin API's, which stands above the systems.
+    """
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query
 
-from seawall.core.access import Access, Caller, Role
+from seawall.core.access import Access, Caller, Role, problem_answer
 from seawall.systems.balancing.actions import Action, ActionResult, Register
 from seawall.systems.balancing.controller import BalancingController
 from seawall.systems.balancing.status import LoadBalancerStatus
@@ -26,12 +26,6 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def _problem(description: str) -> dict[str, Any]:
-    # The admin API, which stands above the systems, defines the schema of a problem.
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
 def routes(controller: BalancingController, access: Access) -> APIRouter:
     """Return the routes over a controller: viewers read, operators change; every change is recorded."""
     router = APIRouter(tags=["load-balancer"])
@@ -43,7 +37,7 @@ def routes(controller: BalancingController, access: Access) -> APIRouter:
         operation_id="get_load_balancer",
         summary="Show pools and instances",
         dependencies=[viewer],
-        responses={404: _problem("There is no such pool.")},
+        responses={404: problem_answer("There is no such pool.")},
     )
     async def show(
         pool: Annotated[str | None, Query(description="Only this pool.", max_length=64)] = None,
@@ -56,8 +50,8 @@ def routes(controller: BalancingController, access: Access) -> APIRouter:
         operation_id="change_load_balancer",
         summary="Register, unregister, drain, undrain, weigh or renew an instance",
         responses={
-            404: _problem("There is no such pool or instance."),
-            409: _problem("The change is at odds with what exists, for example an id that is taken."),
+            404: problem_answer("There is no such pool or instance."),
+            409: problem_answer("The change is at odds with what exists, for example an id that is taken."),
         },
     )
     async def change(

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query
 
-from seawall.core.access import Access, Caller, Role
+from seawall.core.access import Access, Caller, Role, problem_answer
 from seawall.systems.identity.actions import Action, ActionResult, RevokeKey
 from seawall.systems.identity.controller import IdentityController
 from seawall.systems.identity.status import IdentityStatus
@@ -21,12 +21,6 @@ _EXAMPLES: dict[str, Any] = {
     "revoke-key": {"summary": "Let it in no longer", "value": {"action": "revoke-key", "id": "4fa2c09b17de"}},
     "refresh-issuer": {"summary": "Fetch the token issuer's keys now", "value": {"action": "refresh-issuer"}},
 }
-
-
-def _problem(description: str) -> dict[str, Any]:
-    # The admin API, which stands above the systems, defines the schema of a problem.
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
 def routes(controller: IdentityController, access: Access) -> APIRouter:
@@ -48,8 +42,8 @@ def routes(controller: IdentityController, access: Access) -> APIRouter:
         operation_id="change_identity",
         summary="Make or revoke an API key, or fetch the token issuer's keys",
         responses={
-            404: _problem("There is no such key."),
-            409: _problem("There are as many keys as there may be, or the issuer's keys cannot be fetched."),
+            404: problem_answer("There is no such key."),
+            409: problem_answer("There are as many keys as there may be, or the issuer's keys cannot be fetched."),
         },
     )
     async def change(

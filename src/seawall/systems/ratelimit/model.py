@@ -1,4 +1,4 @@
-"""Rate limiting's words: what engines are told (snapshot), what they saw (report), and what a caller is answered."""
+"""Rate limiting's words, all in one place: what engines are told, what they saw, and what a caller is answered."""
 
 from enum import StrEnum
 from typing import Any

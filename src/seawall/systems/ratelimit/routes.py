@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query
 
-from seawall.core.access import Access, Caller, Role
+from seawall.core.access import Access, Caller, Role, problem_answer
 from seawall.systems.ratelimit.actions import Action, ActionResult
 from seawall.systems.ratelimit.controller import RateLimitController
 from seawall.systems.ratelimit.overview import RateLimitStatus
@@ -40,12 +40,6 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def _problem(description: str) -> dict[str, Any]:
-    # The admin API, which stands above the systems, defines the schema of a problem.
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
 def routes(controller: RateLimitController, access: Access) -> APIRouter:
     """Return the routes over a controller: viewers read, operators change; every change is recorded."""
     router = APIRouter(tags=["rate-limit"])
@@ -69,8 +63,8 @@ def routes(controller: RateLimitController, access: Access) -> APIRouter:
         operation_id="change_rate_limit",
         summary="Set or remove a rule, block, unblock, override or reset",
         responses={
-            404: _problem("There is no such rule."),
-            409: _problem("The limits have changed since the version given, or the rule comes from the file."),
+            404: problem_answer("There is no such rule."),
+            409: problem_answer("The limits have changed since the version given, or the rule comes from the file."),
         },
     )
     async def change(

@@ -1,4 +1,4 @@
-"""The threat system's engine: who may come in, what a request holds, how it ended."""
+"""The threat system's engine: who may come in, what a request holds, how it ended; all of it shares one state."""
 
 from collections.abc import Callable
 

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.responses import Response, StreamingResponse
 
-from seawall.core.access import Access, Caller, Role
+from seawall.core.access import Access, Caller, Role, problem_answer
 from seawall.systems.threats.actions import EVENT_ID, Action, ActionResult
 from seawall.systems.threats.controller import ThreatController
 from seawall.systems.threats.events import MAX_PAGE, EventQuery, ThreatEvent
@@ -52,12 +52,6 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def _problem(description: str) -> dict[str, Any]:
-    # The admin API, which stands above the systems, defines the schema of a problem.
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
 def routes(controller: ThreatController, access: Access) -> APIRouter:
     """Return the routes over a controller: viewers read, operators change; every change is recorded."""
     router = APIRouter(tags=["threat-detection"])
@@ -81,8 +75,8 @@ def routes(controller: ThreatController, access: Access) -> APIRouter:
         operation_id="change_threat_detection",
         summary="Block, unblock, allow, disallow, judge an event, set a mode, or exclude",
         responses={
-            404: _problem("There is no such event."),
-            409: _problem("The network is allowed by the configuration."),
+            404: problem_answer("There is no such event."),
+            409: problem_answer("The network is allowed by the configuration."),
         },
     )
     async def change(
@@ -139,7 +133,7 @@ def routes(controller: ThreatController, access: Access) -> APIRouter:
         summary="Show one event with its evidence",
         dependencies=[viewer],
         response_class=Response,
-        responses={404: _problem("There is no such event.")},
+        responses={404: problem_answer("There is no such event.")},
     )
     async def one(
         event_id: Annotated[str, Path(pattern=EVENT_ID, description="As a refused client is told.")],
