@@ -29,6 +29,7 @@ from identity_tokens import (
 )
 from seawall.adapters.jwt import open_token_keys
 from seawall.core.principal import ANONYMOUS, Identity
+from seawall.core.tokens import TokenKeys
 from seawall.systems.identity.engine import IdentityEngine
 from seawall.systems.identity.model import IdentityRefusal, IdentitySnapshot, JwtSnapshot, RefusalReason
 
@@ -144,12 +145,34 @@ def test_a_rotated_key_takes_its_tokens_with_it():
     assert verdict_on(engine, token) is RefusalReason.UNKNOWN_SIGNER
 
 
-def test_a_token_without_a_key_id_is_tried_on_all_keys_of_its_algorithm():
+def test_a_token_without_a_key_id_is_tried_on_the_keys_of_its_algorithm():
     engine = engine_with(msgspec.structs.replace(RULES, jwks=jwks(OTHER_RSA, EC, RSA)))
     assert verdict_on(engine, signed(RSA, "RS256", kid=None)) == BOB
     assert verdict_on(engine, signed(EC384, "ES384", kid=None)) is RefusalReason.UNKNOWN_SIGNER
     foreign = type(RSA).generate_key(2048)
     assert verdict_on(engine, signed(foreign, "RS256", kid=None)) is RefusalReason.SIGNATURE
+
+
+@pytest.mark.parametrize("kid", ["", "same"])
+def test_a_forged_token_costs_two_checks_at_most_and_none_when_it_comes_again(kid):
+    tried = []
+
+    class Key:
+        algorithms = frozenset({"RS256"})
+
+        def __init__(self) -> None:
+            self.kid = kid
+
+        def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+            tried.append(self)
+            return False
+
+    engine = IdentityEngine(lambda *_: TokenKeys(tuple(Key() for _ in range(8))))
+    engine.apply(IdentitySnapshot(version=1, jwt=RULES))
+    token = assembled({"alg": "RS256", "kid": kid}, claims(), b"s" * 256)
+    assert verdict_on(engine, token) is RefusalReason.SIGNATURE
+    assert verdict_on(engine, token) is RefusalReason.SIGNATURE
+    assert len(tried) == 2
 
 
 def test_a_key_without_an_id_answers_for_tokens_that_name_one():

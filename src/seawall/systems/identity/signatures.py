@@ -7,8 +7,9 @@ from seawall.systems.identity.token import Token
 
 __all__ = ["KeyTable"]
 
-_MAX_TRIES = 8
-"""Keys that are tried on a token that names none."""
+_MAX_TRIES = 2
+"""Keys that are tried on one token: those before and after a rotation. An issuer whose set holds more must name the key
+(OpenID Connect Core 1.0 section 10.1), and each one more is a check that a forger has for nothing, before any limit."""
 
 
 class KeyTable:
@@ -26,7 +27,7 @@ class KeyTable:
         return bool(self._all)
 
     def candidates(self, token: Token) -> list[SignatureKey]:
-        """Return the keys that may have signed this token, at most 8.
+        """Return the keys that may have signed this token, at most 2.
 
         A token that names a key is matched with that key; with keys that have no id when there is none of that name.
         """
