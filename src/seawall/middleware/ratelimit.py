@@ -35,6 +35,7 @@ SCOPE_KEY = "seawall.ratelimit"
 _EMPTY = LimitContext()
 _REQUEST = "seawall_request"
 _RESPONSE = "seawall_response"
+_RELEASES = "seawall_releases"
 _TRY_AGAIN_LATER = 1013
 """WebSocket close code of the IANA registry for an overloaded or limiting server."""
 
@@ -132,7 +133,9 @@ def limited(
     """Return a decorator that limits one endpoint of a FastAPI or Starlette application.
 
     It goes below the application's own decorator. A refused call is answered as by `RateLimitMiddleware`, and the
-    endpoint does not run. Rules match it by `routes`, under the name given here.
+    endpoint does not run. Rules match it by `routes`, under the name given here. Permits of requests in flight are held
+    until the response that it returns has been sent, streamed ones included; where it returns a value for FastAPI to
+    turn into one, until then.
 
     Args:
         limiter: what decides. Where a middleware with the same limiter stands in front, both count.
@@ -143,7 +146,7 @@ def limited(
         trusted_proxies: as of `RateLimitMiddleware`.
 
     Raises:
-        SeawallError: the cost is negative, infinite or not a number.
+        SeawallError: the cost is negative, infinite or not a number; or, when it decorates one, the endpoint yields.
         ValueError: an entry of `trusted_proxies` is neither an address nor a network.
     """
     if not 0.0 <= cost < math.inf:
@@ -151,6 +154,11 @@ def limited(
     read = _ContextReader(limiter, identify, trusted_proxies)
 
     def decorate(endpoint: Callable[P, Any]) -> Callable[..., Any]:
+        if inspect.isasyncgenfunction(endpoint) or inspect.isgeneratorfunction(endpoint):
+            raise SeawallError(
+                "an endpoint that yields cannot be limited by a decorator",
+                hint="Return a StreamingResponse, or let RateLimitMiddleware limit it.",
+            )
         name = route or getattr(endpoint, "__name__", "")
         injected = _Injected(endpoint)
 
@@ -163,10 +171,14 @@ def limited(
             request.scope[SCOPE_KEY] = result
             if not result.allowed:
                 return _response(result, limiter.settings.headers, request.scope)
+            release = functools.partial(limiter.release, result)
+            held = False
             try:
                 answered = await _call(endpoint, args, kwargs)
+                held = result.holds and _hold(answered, release)
             finally:
-                limiter.release(result)
+                if not held:
+                    release()
             # FastAPI sends the fields of the response that it injects, unless the endpoint returns one of its own.
             target = answered if hasattr(answered, "raw_headers") else response
             if target is not None:
@@ -251,6 +263,44 @@ def _response(result: LimitResult, families: Sequence[str], scope: Scope) -> Any
     response = Response(b"" if scope["method"] == "HEAD" else body, status_code=status)
     response.raw_headers = [(name, value) for name, value in fields]
     return response
+
+
+def _hold(response: Any, release: Callable[[], None]) -> bool:  # noqa: ANN401 - whatever the endpoint gives
+    """Let a response call `release` when it was sent, or could not be; tell whether it is a response at all."""
+    from starlette.responses import Response  # noqa: PLC0415 - as above
+
+    if not isinstance(response, Response):
+        return False
+    kind: Any = type(response)
+    if not hasattr(response, _RELEASES):  # else another limiter holds it, too
+        # Wrapped in another one it would be no StreamingResponse any more to whoever looks at it on its way.
+        response.__class__ = _releasing(kind)
+        setattr(response, _RELEASES, [])
+    getattr(response, _RELEASES).append(release)
+    return True
+
+
+@functools.cache
+def _releasing(kind: Any) -> Any:  # noqa: ANN401 - a class of responses, and one of its kind
+    class Releasing(kind):  # type: ignore[misc]
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            releases = getattr(self, _RELEASES)
+
+            async def send_and_release(message: Message) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    release_all()  # background tasks come after it
+
+            def release_all() -> None:
+                while releases:
+                    releases.pop()()
+
+            try:
+                await super().__call__(scope, receive, send_and_release)
+            finally:
+                release_all()
+
+    return Releasing
 
 
 async def _call(endpoint: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -6,9 +6,10 @@ from typing import Annotated
 import anyio
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import BackgroundTasks, Depends, FastAPI, Query, Request
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from seawall import AdaptiveRateLimiter
@@ -303,6 +304,82 @@ async def test_an_endpoint_of_starlette_has_one_as_well(clock: FakeClock) -> Non
         answer = await client.get("/")
         assert (answer.text, answer.headers["ratelimit"]) == ("page", '"base";r=0;t=60')
         assert json.loads((await client.get("/")).content)["status"] == 429
+
+
+def scope_of(path: str) -> dict:
+    asgi = {"version": "3.0", "spec_version": "2.4"}
+    return {"type": "http", "asgi": asgi, "method": "GET", "path": path, "headers": [], "query_string": b""}
+
+
+@pytest.mark.parametrize("path", ["/streamed", "/whole", "/file"])
+async def test_permits_of_a_decorated_endpoint_are_held_until_its_response_was_sent(
+    path: str, clock: FakeClock, tmp_path
+) -> None:
+    rule = {"id": "flying", "windows": [{"limit": 1, "algorithm": "concurrency"}]}
+    limiter, other = limiter_of(clock, rules=[rule]), limiter_of(clock, rules=[rule])
+    (tmp_path / "page").write_text("page")
+    api = FastAPI()
+
+    async def parts():
+        yield b"one"
+        yield b"two"
+
+    @api.get("/streamed")
+    @limited(limiter)
+    async def streamed(tasks: BackgroundTasks) -> StreamingResponse:
+        tasks.add_task(look_in_the_background)
+        return StreamingResponse(parts())
+
+    @api.get("/whole")
+    @limited(limiter)
+    async def whole(tasks: BackgroundTasks) -> PlainTextResponse:
+        tasks.add_task(look_in_the_background)
+        return PlainTextResponse("whole")
+
+    @api.get("/file")
+    @limited(limiter)
+    @limited(other)
+    def file(tasks: BackgroundTasks) -> FileResponse:
+        tasks.add_task(look_in_the_background)
+        return FileResponse(tmp_path / "page")
+
+    def free(one: AdaptiveRateLimiter = limiter) -> bool:
+        result = one.check()
+        one.release(result)
+        return result.allowed
+
+    seen = []
+
+    def look_in_the_background() -> None:
+        seen.append(("background", free()))
+
+    async def send(message) -> None:
+        seen.append((message.get("body", message["type"]), free()))
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    await api(scope_of(path), receive, send)
+    *sent, background = seen
+    assert len(sent) >= 2
+    assert not any(is_free for _, is_free in sent)
+    assert background == ("background", True)
+
+    async def broken(message) -> None:
+        raise OSError("the client is gone")
+
+    with pytest.raises((OSError, ClientDisconnect)):
+        await api(scope_of(path), receive, broken)
+    assert free()
+    assert free(other)
+
+
+async def test_an_endpoint_that_yields_is_refused_with_what_to_do(clock: FakeClock) -> None:
+    async def rows():
+        yield 1
+
+    with pytest.raises(SeawallError, match="yields"):
+        limited(limiter_of(clock))(rows)
 
 
 @pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
