@@ -497,6 +497,51 @@ def test_what_was_dearer_is_taken_from_the_lease_or_from_the_counts() -> None:
     assert back.windows[0].cost == -50.0
 
 
+@pytest.mark.parametrize("give", ["refund", "correct", "reset"])
+def test_what_is_given_back_ends_a_remembered_refusal(give: str) -> None:
+    site = Site(strict("r", window(2, 60.0)))
+    first = site.ask()
+    assert site.ask().allowed
+    assert not site.ask().allowed
+    asked = len(site.asks)
+    assert not site.ask().allowed
+    assert len(site.asks) == asked, "it is remembered"
+    if give == "refund":
+        site.engine.refund(first, site.now)
+    elif give == "correct":
+        site.engine.correct(first, site.now, 0.0)
+    else:
+        site.engine.reset("user:alice")
+    site.give_back()
+    assert site.ask().allowed
+
+
+def test_a_correction_upwards_leaves_a_refusal_remembered() -> None:
+    site = Site(strict("r", window(2, 60.0)))
+    first = site.ask()
+    assert site.ask().allowed
+    assert not site.ask().allowed
+    site.engine.correct(first, site.now, 5.0)
+    asked = len(site.asks)
+    assert not site.ask().allowed
+    assert len(site.asks) == asked
+
+
+def test_what_a_later_rule_s_refusal_puts_back_ends_a_remembered_one() -> None:
+    outer = strict("outer", window(1, 60.0), fallthrough=True)
+    site = Site(outer, local("inner", window(1, 60.0), key=("tenant",)))
+    first = site.begin(LimitContext(user="alice", tenant="one"))
+    second = site.begin(LimitContext(user="alice", tenant="two"))
+    assert isinstance(first, Ask)
+    assert isinstance(second, Ask)
+    assert site.ask(LimitContext(user="bob", tenant="one")).allowed, "which leaves no room in the inner rule"
+    has_room, has_none = site.answers(first), site.answers(second)
+    assert site.engine.settle(second, has_none, site.now).rule == "outer"
+    assert site.engine.settle(first, has_room, site.now).rule == "inner"
+    site.give_back()
+    assert site.ask(LimitContext(user="alice", tenant="two")).allowed
+
+
 def test_a_refund_leaves_permits_and_a_release_leaves_the_rest() -> None:
     site = Site(rule("r", window(10, 60, cost=2.0), window(5, 30, name="f", algorithm=Algorithm.CONCURRENCY)))
     result = site.ask(LimitContext(user="alice", cost=3))

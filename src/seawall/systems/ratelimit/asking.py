@@ -172,6 +172,7 @@ def undo(steps: Sequence[Step], cost: float, sink: Sink) -> None:
         trial = step.trial
         if trial is not None and trial.shared and trial.allowed and trial.verdicts:
             restore(trial.verdicts[0][1], cost, sink)
+            trial.rule.refused.remove(trial.key)
 
 
 def _remember(trial: Trial, cost: float, now: float) -> None:

@@ -49,8 +49,10 @@ def correct(result: LimitResult, now: float, cost: float, sink: Sink) -> None:
         claim = _claim(decision)
         if claim is None:
             _change(decision, now, more)
-        else:
-            restore(claim, -more, sink)
+            continue
+        restore(claim, -more, sink)
+        if more < 0.0:  # what was refused since may pass sooner than it was told
+            decision[0].refused.remove(decision[1])
 
 
 def release(result: LimitResult, now: float, sink: Sink) -> None:
