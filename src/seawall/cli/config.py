@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def _check(config: Config = None) -> None:
     loaded = _load(config)
+    _check_key_file(loaded)
     balancing = loaded.settings.balancing
     instances = sum(len(pool.instances) + len(pool.dns) for pool in balancing.pools.values())
     sys.stdout.write(f"OK: {loaded.file or 'no file, defaults and environment'}\n")
@@ -46,6 +47,32 @@ def _check(config: Config = None) -> None:
         f"  {_count(len(balancing.pools), 'pool')}, {_count(instances, 'instance')}, "
         f"{_count(len(balancing.routes), 'route')}, strategy {balancing.strategy}\n"
     )
+
+
+def _check_key_file(loaded: "Loaded[Settings]") -> None:
+    """Read the file of keys that tokens are checked with, as the gateway does when it starts.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    jwt = loaded.settings.identity.jwt
+    name = "jwks_file" if jwt.jwks_file else "secret_file"
+    if not jwt.enabled or not getattr(jwt, name):
+        return
+    from seawall.adapters.jwt import open_token_keys  # noqa: PLC0415 - keeps `seawall --help` fast
+    from seawall.core.errors import ConfigurationError  # noqa: PLC0415 - the same
+    from seawall.systems.identity.issuer import read_key_file  # noqa: PLC0415 - the same
+
+    path = f"identity.jwt.{name}"
+    place = f"{loaded.origins[path]}: {path}"
+    try:
+        read = read_key_file(jwt, open_token_keys)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            "the configuration is refused: 1 problem", hint=error.hint, problems=(f"{place}: {error.message}",)
+        ) from error
+    for reason in read.left_out:
+        sys.stderr.write(f"warning: {place}: not used: {reason}\n")
 
 
 def _show(config: Config = None, *, as_json: AsJson = False) -> None:

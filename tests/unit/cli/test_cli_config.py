@@ -12,6 +12,7 @@ import jsonschema_rs
 import pytest
 import typer
 
+from identity_tokens import ED, RSA, jwks
 from seawall.cli import root
 from seawall.core.errors import StateUnavailableError
 
@@ -258,3 +259,48 @@ def test_a_verb_starts_without_the_others() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+_JWT = """\
+[balancing.pools.default]
+instances = ["http://127.0.0.1:9001"]
+
+[identity.jwt]
+enabled = true
+issuer = "https://issuer.example/"
+audience = ["orders"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("jwks_file", None, "No such file"),
+        ("jwks_file", "{", "not JSON"),
+        ("jwks_file", '{"keys": []}', "it is empty"),
+        ("secret_file", "short", "needs at least 32"),
+        ("secret_file", None, "No such file"),
+    ],
+)
+def test_check_reads_the_keys_of_tokens(seawall, name: str, content: str | None, said: str) -> None:
+    write(f'{_JWT}{name} = "keys"\n')
+    if content is not None:
+        write(content, "keys")
+    done = seawall("config", "check")
+    assert done.code == 2
+    assert f"seawall.toml:8: identity.jwt.{name}: the keys in keys cannot be used: " in done.err
+    assert said in done.err
+    assert not done.out
+
+
+def test_check_names_keys_that_are_not_used(seawall) -> None:
+    write(f'{_JWT}jwks_file = "keys"\n')
+    write(jwks(RSA, ED).decode(), "keys")
+    done = seawall("config", "check")
+    assert done.code == 0
+    assert "identity.jwt.jwks_file: not used: key 2 ('ed-1'): its algorithm" in done.err
+
+
+def test_check_leaves_keys_alone_that_nobody_uses(seawall) -> None:
+    write(f'{_JWT}jwks_file = "keys"\n'.replace("true", "false"))
+    assert seawall("config", "check").code == 0

@@ -10,12 +10,12 @@ import msgspec
 from seawall.core.clock import Clock
 from seawall.core.errors import ConfigurationError, InvalidError, SeawallError, StateError
 from seawall.core.system import ControllerContext
-from seawall.core.tokens import KeysUnavailableError, TokenKeys
+from seawall.core.tokens import KeysUnavailableError, OpenTokenKeys, TokenKeys
 from seawall.state.store import StateStore
 from seawall.systems.identity.schedule import RefreshSchedule
 from seawall.systems.identity.settings import JwtSettings
 
-__all__ = ["MAX_DOCUMENT_BYTES", "IssuerKeys", "KeyMaterial", "public_part"]
+__all__ = ["MAX_DOCUMENT_BYTES", "IssuerKeys", "KeyMaterial", "public_part", "read_key_file"]
 
 MAX_DOCUMENT_BYTES = 262_144
 _PREFIX = "identity/jwks/"
@@ -68,6 +68,20 @@ def public_part(document: bytes) -> bytes:
     return msgspec.json.encode({"keys": keys})
 
 
+def read_key_file(settings: JwtSettings, open_keys: OpenTokenKeys) -> TokenKeys:
+    """Return what is usable of the file that the settings name, as `IssuerKeys` reads it first.
+
+    Raises:
+        ConfigurationError: it cannot be used, or a package that is needed is not installed.
+    """
+    source = settings.jwks_file or settings.secret_file
+    try:
+        content, _ = _read(source, ())
+        return _material(settings, content or b"", source, open_keys).read
+    except (OSError, SeawallError) as error:
+        raise _unusable(source, error) from error
+
+
 class IssuerKeys:
     """Hold the keys that `[identity.jwt]` names, and keep them fresh.
 
@@ -114,7 +128,7 @@ class IssuerKeys:
         Raises:
             ConfigurationError: the file cannot be used, or a package that is needed is not installed.
         """
-        self._open(b"", b"")  # so that a package that is missing is named now
+        self._opener(b"", b"", self.settings.algorithms)  # so that a package that is missing is named now
         if self.schedule is None:
             await self.reread(first=True)
             return
@@ -148,19 +162,12 @@ class IssuerKeys:
             content, stamp = await asyncio.to_thread(_read, self.source, self._stamp)
             if content is not None:
                 self._stamp = stamp
-                if self.settings.secret_file:
-                    secret = content.rstrip(b"\r\n")
-                    self.material = KeyMaterial(b"", secret, self._open(b"", secret))
-                else:
-                    self._take(content, 0.0)
+                self.material = _material(self.settings, content, self.source, self._opener)
                 self._recovered()
         except (OSError, SeawallError) as error:
-            reason = error.message if isinstance(error, SeawallError) else str(error)
             if first:
-                raise ConfigurationError(
-                    f"the keys in {self.source} cannot be used: {reason}", hint=getattr(error, "hint", "")
-                ) from error
-            self._troubled(reason)
+                raise _unusable(self.source, error) from error
+            self._troubled(error.message if isinstance(error, SeawallError) else str(error))
         return before != (self.material.jwks, self.material.secret)
 
     async def fetch(self) -> bool:
@@ -194,17 +201,13 @@ class IssuerKeys:
         return before != self.material.jwks
 
     def _take(self, document: bytes, fetched_at: float) -> None:
-        jwks = public_part(document)
-        read = self._open(jwks, b"")
-        if not read.keys:
-            reasons = "; ".join(read.left_out[:3]) or "it is empty"
-            raise KeysUnavailableError(f"no key of {self.source} can be used: {reasons}")
-        self.material = KeyMaterial(jwks, b"", read, fetched_at)
+        self.material = _published(self.settings, document, self.source, self._opener, fetched_at)
 
-    def _open(self, jwks: bytes, secret: bytes) -> TokenKeys:
+    @property
+    def _opener(self) -> OpenTokenKeys:
         if self._context.token_keys is None:
             raise ConfigurationError("tokens cannot be checked here", hint="set identity.jwt.enabled = false")
-        return self._context.token_keys(jwks, secret, self.settings.algorithms)
+        return self._context.token_keys
 
     @property
     def _key(self) -> str:
@@ -232,6 +235,34 @@ class IssuerKeys:
         if self.trouble:
             _log.info("the keys of %s can be read again", self.source)
         self.trouble = ""
+
+
+def _material(settings: JwtSettings, content: bytes, source: str, open_keys: OpenTokenKeys) -> KeyMaterial:
+    """Return what a file holds.
+
+    Raises:
+        SeawallError: it cannot be used.
+    """
+    if not settings.secret_file:
+        return _published(settings, content, source, open_keys)
+    secret = content.rstrip(b"\r\n")
+    return KeyMaterial(b"", secret, open_keys(b"", secret, settings.algorithms))
+
+
+def _published(
+    settings: JwtSettings, document: bytes, source: str, open_keys: OpenTokenKeys, fetched_at: float = 0.0
+) -> KeyMaterial:
+    jwks = public_part(document)
+    read = open_keys(jwks, b"", settings.algorithms)
+    if not read.keys:
+        reasons = "; ".join(read.left_out[:3]) or "it is empty"
+        raise KeysUnavailableError(f"no key of {source} can be used: {reasons}")
+    return KeyMaterial(jwks, b"", read, fetched_at)
+
+
+def _unusable(source: str, error: OSError | SeawallError) -> ConfigurationError:
+    reason = error.message if isinstance(error, SeawallError) else str(error)
+    return ConfigurationError(f"the keys in {source} cannot be used: {reason}", hint=getattr(error, "hint", ""))
 
 
 def _read(path: str, stamp: tuple[int, ...]) -> tuple[bytes | None, tuple[int, ...]]:
