@@ -23,7 +23,8 @@ gives a value wins, key by key. That holds for what pools inherit too: `LB_STRAT
 file gives a pool, and `--strategy` over both; within one place a pool's own value wins. The file is the one that `-c`
 names, else `$SEAWALL_CONFIG`, else `./seawall.toml`; without any, defaults hold.
 
-- `seawall config check` says OK or lists everything that is wrong, with file and line.
+- `seawall config check` says OK or lists everything that is wrong, with file and line. It reads the file
+  that `identity.jwt.jwks_file` or `secret_file` names.
 - `seawall config show` prints each effective value with its origin; secrets are hidden.
 - `seawall config schema` prints a JSON Schema for editors.
 
