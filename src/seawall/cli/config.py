@@ -68,6 +68,10 @@ def _check_key_file(loaded: "Loaded[Settings]") -> None:
     try:
         read = read_key_file(jwt, open_token_keys)
     except ConfigurationError as error:
+        if jwt.secret_file and isinstance(error.__cause__, OSError):
+            # Secrets are often put where the gateway runs, and for its user alone.
+            sys.stderr.write(f"warning: {place}: {error.message}\n")
+            return
         raise ConfigurationError(
             "the configuration is refused: 1 problem", hint=error.hint, problems=(f"{place}: {error.message}",)
         ) from error

@@ -279,7 +279,6 @@ audience = ["orders"]
         ("jwks_file", "{", "not JSON"),
         ("jwks_file", '{"keys": []}', "it is empty"),
         ("secret_file", "short", "needs at least 32"),
-        ("secret_file", None, "No such file"),
     ],
 )
 def test_check_reads_the_keys_of_tokens(seawall, name: str, content: str | None, said: str) -> None:
@@ -291,6 +290,14 @@ def test_check_reads_the_keys_of_tokens(seawall, name: str, content: str | None,
     assert f"seawall.toml:8: identity.jwt.{name}: the keys in keys cannot be used: " in done.err
     assert said in done.err
     assert not done.out
+
+
+def test_check_only_warns_of_a_secret_that_is_not_on_this_machine(seawall) -> None:
+    write(f'{_JWT}secret_file = "keys"\n')
+    done = seawall("config", "check")
+    assert done.code == 0
+    assert "warning: " in done.err
+    assert "identity.jwt.secret_file: the keys in keys cannot be used: [Errno 2] No such file" in done.err
 
 
 def test_check_names_keys_that_are_not_used(seawall) -> None:
