@@ -9,6 +9,7 @@ __all__ = [
     "SHARED_KEYS",
     "SHARED_KEYS_FORGOTTEN",
     "SNAPSHOT_VERSION",
+    "STAGE_FAILURES",
     "STATE_UP",
     "WORKERS",
 ]
@@ -24,6 +25,9 @@ SNAPSHOT_VERSION = CONTROL_INSTRUMENTS.gauge(
 STATE_UP = CONTROL_INSTRUMENTS.gauge("seawall_state_up", "1 while the state store answers, 0 while it does not.")
 RELOADS = CONTROL_INSTRUMENTS.counter("seawall_reloads_total", "Configuration reloads by result.", ("result",))
 REPORTS = CONTROL_INSTRUMENTS.counter("seawall_reports_total", "Reports taken from workers.", ("system",))
+STAGE_FAILURES = CONTROL_INSTRUMENTS.counter(
+    "seawall_pipeline_stage_failures_total", "Defects of a stage that requests pass, by stage.", ("stage",)
+)
 SHARED_KEYS = CONTROL_INSTRUMENTS.gauge(
     "rate_limit_shared_keys", "Keys that the control process counts for its workers now; none when Redis does."
 )

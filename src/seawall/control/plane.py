@@ -29,6 +29,7 @@ from seawall.control.instruments import (
 from seawall.control.lastknown import LastKnownSnapshots
 from seawall.control.links import link_controllers
 from seawall.control.messages import GATEWAY, MAX_FRAME_BYTES
+from seawall.control.stages import StageFailures
 from seawall.control.storage import state_directory, state_url
 from seawall.control.tasks import cancel_and_wait
 from seawall.control.tree import Settings
@@ -38,6 +39,7 @@ from seawall.core.errors import InvalidError, SeawallError, StateError, StateUna
 from seawall.core.instruments import Sample
 from seawall.core.snapshot import Snapshot
 from seawall.core.system import Controller, ControllerContext, System, WorkerId
+from seawall.pipeline.failures import PIPELINE, PipelineReport
 from seawall.state.store import StateStore
 from seawall.systems.ratelimit.embedded import EmbeddedCounts
 
@@ -108,7 +110,10 @@ class ControlPlane:
         self.systems = tuple(systems)
         self._clock = clock
         self._by_name = {system.name: system for system in self.systems}
-        self._decoders = {system.name: msgspec.msgpack.Decoder(system.report) for system in self.systems}
+        self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+            system.name: msgspec.msgpack.Decoder(system.report) for system in self.systems
+        }
+        self._decoders[PIPELINE] = msgspec.msgpack.Decoder(PipelineReport)
         self._started_with = settings
         self._workers = workers
         # Where state ends with this process, so do events.
@@ -127,7 +132,8 @@ class ControlPlane:
         self._answering: dict[str, Callable[[bytes], bytes]] = {RATELIMIT: self.counts.answer}
         self._findings: dict[str, str] = {}
         self._reloads = {"ok": 0, "refused": 0}
-        self._reports = dict.fromkeys(self._by_name, 0)
+        self._reports = dict.fromkeys(self._decoders, 0)
+        self._stages = StageFailures()
         self._reloading = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self.controllers: dict[str, Controller] = {
@@ -226,7 +232,7 @@ class ControlPlane:
         self._roll.lost(worker)
 
     def on_report(self, worker: WorkerId, system: str, raw: bytes) -> None:
-        """Hand a worker's report to its controller; raise `ChannelError` when it is not one."""
+        """Hand a system's report to its controller, or add up a pipeline's; raise `ChannelError` when it is none."""
         decoder = self._decoders.get(system)
         if decoder is None:
             raise ChannelError(f"{worker[0]} reports about {system!r}, which does not run here")
@@ -238,7 +244,7 @@ class ControlPlane:
         self._reports[system] += 1
         part = f"{system}.reports"
         try:
-            self.controllers[system].on_report(worker, report)
+            (self._stages if system == PIPELINE else self.controllers[system]).on_report(worker, report)
         except Exception as error:  # noqa: BLE001 - a defect in one controller must not cut workers off from snapshots
             if part not in self._findings:
                 _log.exception("a report of %s about %s cannot be taken", worker[0], system)
@@ -337,6 +343,7 @@ class ControlPlane:
             yield Sample(RELOADS, (result,), count)
         for name, count in self._reports.items():
             yield Sample(REPORTS, (name,), count)
+        yield from self._stages.samples()
         yield Sample(SHARED_KEYS, (), len(self.counts))
         yield Sample(SHARED_KEYS_FORGOTTEN, (), self.counts.forgotten)
         for controller in self.controllers.values():
@@ -377,6 +384,7 @@ class ControlPlane:
 
     def _on_gone(self, worker: WorkerId) -> None:
         _log.info("%s (pid %d) is gone", *worker)
+        self._stages.on_worker_gone(worker)
         for controller in self.controllers.values():
             controller.on_worker_gone(worker)
 

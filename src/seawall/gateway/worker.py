@@ -20,6 +20,7 @@ from seawall.core.system import Engine, EngineContext, System
 from seawall.gateway.runtime import SWEEP_INTERVAL, Runtime
 from seawall.gateway.server import ClientConnection
 from seawall.pipeline.build import build_pipeline
+from seawall.pipeline.failures import PIPELINE
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.ratelimit.counts import Counts
 
@@ -118,12 +119,15 @@ class Worker:
             self._runtime.refresh_pipeline()
 
     def collect(self, *, full: bool) -> Iterator[tuple[str, Report]]:
-        """Yield each system's report; everything when `full`, else what changed."""
+        """Yield each system's report, and the pipeline's; everything when `full`, else what changed."""
         self._pipeline.measure()
         for name, engine in self._engines.items():
             report = engine.report(full=full)
             if report is not None:
                 yield name, report
+        failed = self._pipeline.failures.report(full=full)
+        if failed is not None:
+            yield PIPELINE, failed
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting; passing it is no error
         """Stop accepting, finish what is in flight for up to `timeout` seconds, then break what is left."""

@@ -17,7 +17,9 @@ from seawall.systems.ratelimit.counts import Counts
 from seawall.systems.ratelimit.engine import RateLimitEngine
 from seawall.systems.threats.guard import ThreatGuard
 
-__all__ = ["build_pipeline"]
+__all__ = ["STAGE_NAMES", "build_pipeline"]
+
+STAGE_NAMES = tuple(sorted({stage.name for stage in (AdmissionStage, IdentityStage, LimitStage, InspectionStage)}))
 
 
 def build_pipeline(

@@ -22,6 +22,7 @@ from seawall.core.errors import ConfigurationError, SeawallError, StateUnavailab
 from seawall.core.instruments import InstrumentRegistry, Sample
 from seawall.core.snapshot import Report, Snapshot
 from seawall.core.system import ControllerContext, EngineContext, System, WorkerId
+from seawall.pipeline.failures import PIPELINE, PipelineReport
 from seawall.state.open import open_store
 from seawall.systems.balancing.settings import BalancingSettings
 from seawall.testing.clock import FakeClock
@@ -272,6 +273,26 @@ async def test_samples_cover_every_declared_instrument_and_the_controllers(bench
     assert samples["test_seen_total", ()] == 1
     exported = {name for name, _ in samples}
     assert {instrument.name for instrument in CONTROL_INSTRUMENTS} <= exported
+
+
+async def test_failures_of_stages_are_summed_over_workers(bench):
+    plane = bench.plane()
+    await plane.start()
+
+    def failures() -> dict[str, float]:
+        name = "seawall_pipeline_stage_failures_total"
+        return {one.labels[0]: one.value for one in plane.samples() if one.instrument.name == name}
+
+    def report(worker: WorkerId, **counts: int) -> None:
+        plane.on_worker(worker)
+        plane.on_report(worker, PIPELINE, msgspec.msgpack.encode(PipelineReport(failures=counts)))
+
+    assert failures() == {"identity": 0, "ratelimit": 0, "threats": 0}
+    report(("worker-0", 7), threats=2)
+    report(("worker-0", 7), threats=3)
+    report(("worker-1", 8), threats=1, ratelimit=1)
+    report(("worker-0", 9), threats=4)
+    assert failures() == {"identity": 0, "ratelimit": 1, "threats": 8}
 
 
 async def test_reload_takes_a_good_file(bench):

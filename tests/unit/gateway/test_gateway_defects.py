@@ -3,8 +3,11 @@
 import pytest
 
 from gateway_harness import Peer, gateway, get, until
+from seawall.pipeline.failures import PIPELINE
 from seawall.systems.balancing.engine import BalancingEngine
 from seawall.systems.balancing.model import Outcome
+from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.model import RuleSnapshot, WindowSnapshot
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +57,14 @@ async def test_a_defect_in_one_connections_deadline_spares_the_others(monkeypatc
         )
         await until(lambda: not running.worker.runtime.connections)
         assert "looking at its deadline failed" in caplog.text
+
+
+async def test_a_defect_of_a_stage_is_reported(monkeypatch):
+    window = WindowSnapshot(name="calls", limit=100, window=60.0)
+    async with gateway(Peer.serve) as running:
+        running.limit(RuleSnapshot(id="calls", key=("client",), windows=(window,)))
+        monkeypatch.setattr(RateLimitEngine, "begin", fail)
+        assert (await running.ask(get())).status == 200, "limits fail open"
+        assert dict(running.worker.collect(full=False))[PIPELINE].failures == {"ratelimit": 1}
+        assert PIPELINE not in dict(running.worker.collect(full=False))
+        assert dict(running.worker.collect(full=True))[PIPELINE].failures == {"ratelimit": 1}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from seawall.core.request import Request
-from seawall.pipeline.failures import Failures
+from seawall.pipeline.failures import Failures, PipelineReport
 from seawall.pipeline.passage import WAITING, Passage, Refusal, Rewrite, Verdict
 from seawall.pipeline.pipeline import NO_STAGES, Pipeline
 from seawall.pipeline.stage import Stage
@@ -313,4 +313,7 @@ def test_failures_are_counted_each_and_logged_now_and_then(caplog):
         for now in (100.0, 101.0, 104.9, 105.0, 109.0):  # noqa: B007 - the clock reads it
             fail()
     assert failures.counts == {"limits": 5}
+    assert failures.report(full=False) == PipelineReport(failures={"limits": 5})
+    assert failures.report(full=False) is None, "nothing happened since"
+    assert failures.report(full=True) == PipelineReport(failures={"limits": 5})
     assert [record.args for record in caplog.records] == [("limits", 1, "let through"), ("limits", 3, "let through")]
