@@ -93,11 +93,8 @@ class HyperscanMatcher:
             return ()
         joined = "\n".join(texts)
         raw = joined.encode("utf-8", "replace")
-        ends = self._ends
-        ends.clear()
-        try:
-            self._scan(raw, self._on_match)
-        except self._terminated:
+        ends = self.ends(raw)
+        if ends is None:
             return range(len(texts))
         if not ends:
             return ()
@@ -107,6 +104,20 @@ class HyperscanMatcher:
         last = len(texts) - 1
         # `end` is the index after the match, and a match may end with the border itself.
         return sorted({min(bisect_left(borders, end), last) for end in ends})
+
+    def ends(self, raw: bytes) -> Sequence[int] | None:
+        """Return the index after each match; see `Matcher`."""
+        ends = self._ends
+        ends.clear()
+        if not self._all:
+            return ends
+        try:
+            self._scan(raw, self._on_match)
+        except self._terminated:
+            return None
+        if len(ends) > 1:
+            ends.sort()
+        return ends
 
 
 class Re2Matcher:
@@ -138,6 +149,10 @@ class Re2Matcher:
         """Return the indexes of texts that may match; see `Matcher`."""
         return [index for index, text in enumerate(texts) if self.match(text)]
 
+    def ends(self, _raw: bytes) -> None:
+        """Tell nothing: one search for each group would cost more than it saves."""
+        return
+
 
 class ReMatcher:
     """Each group as one alternation of the standard library; the slowest, and always there."""
@@ -157,6 +172,10 @@ class ReMatcher:
     def candidates(self, texts: Sequence[str]) -> Sequence[int]:
         """Return the indexes of texts that may match; see `Matcher`."""
         return [index for index, text in enumerate(texts) if any(search(text) for _, search in self._searches)]
+
+    def ends(self, _raw: bytes) -> None:
+        """Tell nothing: one search for each group would cost more than it saves."""
+        return
 
 
 def compile_patterns(groups: Groups, *, backend: str = "", cache: Path | None = None) -> Matcher:

@@ -10,6 +10,7 @@ from seawall.systems.threats.distinct import DistinctCounter
 from seawall.systems.threats.logins import LoginWatch
 from seawall.systems.threats.messages import FloodPolicy, LoginPolicy, ThreatSnapshot
 from seawall.systems.threats.model import Severity, ThreatClass
+from seawall.systems.threats.networks import subject_of_address
 
 __all__ = ["Alarm", "Conduct"]
 
@@ -76,9 +77,10 @@ class Conduct:
         if found is None or not client:
             return False
         flood, buckets = found
-        rate = flood.allowances.get(f"client:{client}", flood.stranger)
+        subject = subject_of_address(client)
+        rate = flood.allowances.get(subject, flood.stranger)
         # A bucket leaks one second a second; a request takes the part of a second that the allowance gives it.
-        return buckets.pour(client, now, 1.0 / rate) if rate > 0.0 else True
+        return buckets.pour(subject, now, 1.0 / rate) if rate > 0.0 else True
 
     def is_login(self, request: Request) -> bool:
         """Tell whether a request tries to log in."""
@@ -119,7 +121,7 @@ class Conduct:
         A crowd behind one address asks for much that is not there, too, but for far more that is: what counts is that
         most of what was asked since the first miss was in vain.
         """
-        client = request.client
+        client = subject_of_address(request.client)
         prober = self._probers.get(client)
         if prober is not None:
             prober.asked += 1
@@ -140,7 +142,7 @@ class Conduct:
         del self._probers[client]
         severity = Severity.CRITICAL if share > _NEARLY_ALL else Severity.HIGH
         detail = f"{count} paths asked for in vain within {_PERIOD:.0f} s, {share:.0%} of its requests"
-        return Alarm(ThreatClass.PROBING, severity, f"client:{client}", detail, shared=False)
+        return Alarm(ThreatClass.PROBING, severity, client, detail, shared=False)
 
     def _make_room(self) -> None:
         if len(self._probers) >= _MAX_PROBERS:

@@ -83,11 +83,11 @@ class Consequences:
         """
         now = self._clock.monotonic()
         before = self._ladder.standing(subject, now)
-        if subject.startswith("client:") and self.is_allowed(subject.removeprefix("client:")):
+        if self.is_allowed(_address_of(subject)):
             return before
         response = self._ladder.report(subject, severity, now, shared=shared)
-        if self.on_threat is not None and response.step >= Step.THROTTLE and subject.startswith("client:"):
-            self.on_threat(subject, _THROTTLED[severity])
+        if response.step >= Step.THROTTLE:
+            self._lower(subject, severity)
         grew = response.step > before.step or response.bans > before.bans
         if response.step >= Step.CHALLENGE and (grew or response.until - before.until > _RENEW):
             self._keep(response, now, reason)
@@ -97,8 +97,8 @@ class Consequences:
 
     def suspect(self, subject: str, severity: Severity) -> None:
         """Lower the limits of a subject that has done nothing to be refused for."""
-        if self.on_threat is not None and not self.is_allowed(subject.removeprefix("client:")):
-            self.on_threat(subject, _THROTTLED[severity])
+        if not self.is_allowed(_address_of(subject)):
+            self._lower(subject, severity)
 
     def forgive(self, subject: str) -> bool:
         """Forget what led to a subject's bans; tell whether there was anything."""
@@ -107,6 +107,12 @@ class Consequences:
     def recall(self, offences: OffencesRecord) -> None:
         """Take note of bans of an earlier life, or by another gateway."""
         self._ladder.restore(offences.name, offences.bans, self._clock.monotonic())
+
+    def _lower(self, subject: str, severity: Severity) -> None:
+        # Limits know an IPv6 client by its /64, too, under this name.
+        kind, _, value = subject.partition(":")
+        if self.on_threat is not None and value and (kind == "client" or value.endswith("::/64")):
+            self.on_threat(f"client:{value}", _THROTTLED[severity])
 
     def _keep(self, response: Response, now: float, reason: str) -> None:
         record = BanRecord(
@@ -132,6 +138,14 @@ class Consequences:
         self._told = (since, told + 1)
         if told < _MAX_TOLD:
             _log.warning("%s is banned for %.0f s: %s", response.subject, response.until - now, reason)
+
+
+def _address_of(subject: str) -> str:
+    """Return the address of a client, the first one of an IPv6 client's; empty for an account and for many."""
+    kind, _, value = subject.partition(":")
+    if kind == "network":
+        return value.removesuffix("/64") if value.endswith("::/64") else ""
+    return value if kind == "client" else ""
 
 
 def _is_harder(new: BanRecord, old: BanRecord) -> bool:

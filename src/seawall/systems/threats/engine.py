@@ -1,6 +1,5 @@
 """Inspection of one request: values, views, one scan for triggers, the detectors that those name, and a verdict."""
 
-import re
 from collections.abc import Sequence
 
 from seawall.core.errors import ConfigurationError
@@ -15,7 +14,7 @@ from seawall.systems.threats.inspection.fastexit import Seen
 from seawall.systems.threats.inspection.policy import Exclusion, OverCap, Policy
 from seawall.systems.threats.inspection.prefilter import CompileGroups, Matcher, trigger_groups
 from seawall.systems.threats.inspection.score import level_of, score
-from seawall.systems.threats.inspection.values import Basket, Item, Scope, add_head
+from seawall.systems.threats.inspection.values import ODD_CODES, Basket, Item, Scope, add_head
 from seawall.systems.threats.model import Action, Finding, Level, Mode, Place, PlaceKind, ThreatClass, Verdict
 
 __all__ = ["ThreatEngine"]
@@ -30,7 +29,6 @@ _MAX_NAME = 128
 _MIN_CONFIDENCE = 0.3
 # Percent codes are how these travel, so the code itself says nothing, unless it is one that no client makes.
 _PERCENT_CODED = frozenset({PlaceKind.QUERY, PlaceKind.FORM})
-_ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])|[&\\]")
 # An uploaded text may be anything; these are about what happens to it on arrival.
 _FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
 # What the keys of an object and the values beside them may do together.
@@ -90,7 +88,7 @@ class ThreatEngine:
         policy = self.policy
         if policy.mode is Mode.OFF:
             return _CLEAN
-        basket = Basket(self._seen, policy.caps)
+        basket = Basket(self._seen, policy.caps, self._matcher.ends)
         add_head(request, basket)
         if body:
             head = len(basket.items)
@@ -215,7 +213,7 @@ def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ..
     for item in items:
         forms = views(item[2])
         text = item[2]
-        if len(forms) > 1 and item[0] in _PERCENT_CODED and "%" in text and _ODD_CODES.search(text) is None:
+        if len(forms) > 1 and item[0] in _PERCENT_CODED and "%" in text and ODD_CODES.search(text) is None:
             del forms[0]
         for text, chain in forms:
             if len(text) <= _CHUNK or item[4] is Scope.WHOLE:

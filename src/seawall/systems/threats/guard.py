@@ -18,6 +18,7 @@ from seawall.systems.threats.journal import Journal
 from seawall.systems.threats.lists import AccessLists, Standing
 from seawall.systems.threats.messages import Ban, ThreatReport, ThreatSnapshot
 from seawall.systems.threats.model import Action, Level, Mode, Severity, ThreatClass, Verdict
+from seawall.systems.threats.networks import subject_of_address
 from seawall.systems.threats.response import ResponseLadder, Step
 from seawall.systems.threats.ruling import CHALLENGE_PATH, PASS_COOKIE, Ruling
 
@@ -303,7 +304,7 @@ class ThreatGuard:
         # Suspicion alone is nothing to be refused for later: many people may stand behind an address.
         grave = verdict.action in {Action.BLOCK, Action.CHALLENGE}
         if severity is not None and grave and not shadow and request.client:
-            self._respond(f"client:{request.client}", severity, gravest.value, shared=False)
+            self._respond(subject_of_address(request.client), severity, gravest.value, shared=False)
         if shadow or verdict.action is Action.ALLOW:
             return _PASS
         if verdict.action is Action.CHALLENGE and self._challenger is not None:

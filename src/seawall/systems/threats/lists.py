@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from seawall.systems.threats.messages import Ban, ListEntry
-from seawall.systems.threats.networks import NOT_FOUND, NetworkTable, PackedNetworks, pack
+from seawall.systems.threats.networks import NOT_FOUND, NetworkTable, PackedNetworks, pack, subject_of_address
 
 __all__ = ["AccessLists", "Standing"]
 
@@ -56,7 +56,8 @@ class AccessLists:
             self._packed = (allow, block)
         self._entries = entries
         self._bans = dict(bans)
-        self._banned_networks = tuple(one for one in self._bans if one.startswith("network:"))
+        # A /64 that stands for one client is looked up by its name: there may be thousands of them.
+        self._banned_networks = tuple(one for one in self._bans if one.startswith("network:") and not _is_client(one))
         self._networks = _table(one.removeprefix("network:") for one in self._banned_networks)
         self.accounts = any(one.startswith("account:") for known in (self._bans, self._local) for one in known)
         self._note()
@@ -97,7 +98,9 @@ class AccessLists:
         return self._first([f"account:{account}"], wall)
 
     def _ban(self, client: str, account: str, wall: float) -> Standing | None:
-        subjects = [f"client:{client}"]
+        subjects = [subject_of_address(client)]
+        if subjects[0] != f"client:{client}":
+            subjects.append(f"client:{client}")
         if account:
             subjects.append(f"account:{account}")
         if self._banned_networks:
@@ -130,6 +133,10 @@ class AccessLists:
 
     def _note(self) -> None:
         self.active = bool(self._allow or self._block or self._bans or self._local)
+
+
+def _is_client(subject: str) -> bool:
+    return subject.endswith("/64") and subject_of_address(subject.removeprefix("network:")[:-3]) == subject
 
 
 def _table(networks: Iterable[str]) -> NetworkTable:

@@ -7,6 +7,7 @@ import msgspec
 from seawall.core.errors import InvalidError
 from seawall.systems.threats.buckets import LeakyBuckets
 from seawall.systems.threats.distinct import DistinctCounter
+from seawall.systems.threats.networks import subject_of_address
 
 __all__ = ["LoginAlarm", "LoginLimits", "LoginWatch"]
 
@@ -42,7 +43,7 @@ class LoginAlarm(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: `guessing`, `slow-guessing`, `credential-stuffing`, `account-attack` or `password-spraying`.
-        subject: whom it is about: `client:ADDRESS`, `account:NAME` or `network:NETWORK`.
+        subject: whom it is about: `client:ADDRESS`, the `network:` of an IPv6 client or of many, or `account:NAME`.
         count: what was counted.
         shared: whether honest people may be among those behind the subject; then a challenge comes before a ban.
     """
@@ -78,30 +79,30 @@ class LoginWatch:
         """Take note of a failed log-in and return what is too much now.
 
         Args:
-            client: address.
+            client: address; those of one /64 of IPv6 count as one.
             network: that the address belongs to, such as its /24.
             account: name that was tried, in lower case; empty when it is not known.
             now: monotonic seconds.
         """
         account = account[:_MAX_NAME]
-        alarms = self._rates(client, account, now)
-        return [*alarms, *self._spreads(client, network, account, now)] if account else list(alarms)
+        subject = subject_of_address(client) if client else ""
+        alarms = self._rates(subject, account, now)
+        return [*alarms, *self._spreads(subject, network, account, now)] if account else list(alarms)
 
     def succeed(self, client: str, account: str) -> None:
         """Take note of a log-in that succeeded: whoever mistyped a few times is forgiven.
 
         What an address did to other accounts stays: an attacker logs in to an own account in between.
         """
-        for subject in (f"client:{client}", f"account:{account[:_MAX_NAME]}"):
+        for subject in (subject_of_address(client), f"account:{account[:_MAX_NAME]}"):
             if self._distinct(subject) <= 1:
                 self._burst.empty(subject)
                 self._slow.empty(subject)
 
     def _rates(self, client: str, account: str, now: float) -> Iterator[LoginAlarm]:
-        for kind, name in (("client", client), ("account", account)):
-            if not name:
+        for subject, shared in ((client, False), (f"account:{account}" if account else "", True)):
+            if not subject:
                 continue
-            subject, shared = f"{kind}:{name}", kind == "account"
             if self._burst.pour(subject, now):
                 yield LoginAlarm("guessing", subject, self._burst.level(subject, now), shared)
             if self._slow.pour(subject, now):
@@ -110,14 +111,14 @@ class LoginWatch:
     def _spreads(self, client: str, network: str, account: str, now: float) -> Iterator[LoginAlarm]:
         limits = self.limits
         if client:
-            count = self._note(f"client:{client}", account, now)
+            count = self._note(client, account, now)
             if count > limits.accounts:
-                yield LoginAlarm("credential-stuffing", f"client:{client}", count, shared=False)
+                yield LoginAlarm("credential-stuffing", client, count, shared=False)
             count = self._note(f"account:{account}", client, now)
             if count > limits.addresses:
                 yield LoginAlarm("account-attack", f"account:{account}", count, shared=True)
         if network:
-            count = self._note(f"network:{network}", account, now)
+            count = self._note(f"spread:{network}", account, now)
             if count > limits.spread:
                 yield LoginAlarm("password-spraying", f"network:{network}", count, shared=True)
 

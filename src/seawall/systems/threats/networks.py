@@ -16,7 +16,7 @@ import msgspec
 
 from seawall.core.errors import InvalidError
 
-__all__ = ["NOT_FOUND", "NetworkTable", "PackedNetworks", "pack", "parse_network"]
+__all__ = ["NOT_FOUND", "NetworkTable", "PackedNetworks", "pack", "parse_network", "subject_of_address"]
 
 NOT_FOUND = -1
 
@@ -26,6 +26,10 @@ _V4_BITS = 32
 _HALF_BITS = 64
 _HALF = (1 << _HALF_BITS) - 1
 _MAX_NETWORKS = 4_000_000
+_V4 = 4
+_LINK = 0xFE80 >> 6
+_SITE = 0xFC00 >> 9
+"""fe80::/10 and fc00::/7, as their first bits."""
 
 Range = tuple[int, int, int]
 """(first address, last address, owner)."""
@@ -73,6 +77,24 @@ def parse_network(text: str) -> tuple[int, int, int]:
         if mapped is not None and network.prefixlen >= 96:
             return 4, int(mapped), network.prefixlen - 96
     return network.version, int(network.network_address), network.prefixlen
+
+
+@lru_cache(maxsize=65_536)
+def subject_of_address(address: str) -> str:
+    """Return whom an address stands for: `client:192.0.2.7`, or `network:2001:db8::/64` for one of IPv6.
+
+    A host has a whole /64 of IPv6 to itself and may change its address within it at will (RFC 6177, RFC 8981), so that
+    what is done to one of its addresses alone is done to nobody. On a link, and within a site, it is the address that
+    counts: there all hosts share the network. What is no address stands for itself.
+    """
+    version, value = _parse_address(address)
+    if version == _V4:
+        return f"client:{ipaddress.IPv4Address(value)}"
+    if not version:
+        return f"client:{address}"
+    if value >> 64 == 0 or value >> 118 == _LINK or value >> 121 == _SITE:
+        return f"client:{address}"
+    return f"network:{ipaddress.IPv6Address(value >> _HALF_BITS << _HALF_BITS)}/{_HALF_BITS}"
 
 
 def pack(networks: Iterable[tuple[str, int]]) -> PackedNetworks:

@@ -11,7 +11,7 @@ from seawall.systems.threats.floods import Flood
 from seawall.systems.threats.logins import LoginAlarm, LoginWatch
 from seawall.systems.threats.messages import LoginPolicy, ThreatReport, ThreatSnapshot
 from seawall.systems.threats.model import Action, Level, Mode, Severity, ThreatClass
-from seawall.systems.threats.networks import parse_network
+from seawall.systems.threats.networks import parse_network, subject_of_address
 from seawall.systems.threats.notices import Notices
 
 __all__ = ["Offences", "mode_of"]
@@ -77,13 +77,16 @@ class Offences:
         if self._mode is Mode.OFF:
             return
         kind, _, value = key.partition(":")
-        # Of a key that stands for a network, such as an IPv6 client's, only the limiter can tell the members.
+        # Behind a key that stands for a network there are many, unless it is that of one IPv6 client.
         client = value if kind == "client" and "/" not in value else ""
+        subject = subject_of_address(client) if client else ""
+        if kind == "client" and f"network:{value}" == subject_of_address(value.removesuffix("/64")):
+            subject = f"network:{value}"
         if self._consequences.is_allowed(client):
             return
         shadow, action = self._mode is not Mode.BLOCK, Action.THROTTLE
-        if client and not shadow:
-            after = self._consequences.report(f"client:{client}", Severity.HIGH, "rate abuse")
+        if subject and not shadow:
+            after = self._consequences.report(subject, Severity.HIGH, "rate abuse")
             action = max(ACTIONS[after.step], action, key=list(Action).index)
         detail = f"{key} goes on although rule {rule} has blocked it several times"
         self._notices.tell(ThreatClass.RATE_ABUSE, Level.HIGH, action, detail, shadow=shadow, client=client)
@@ -107,7 +110,7 @@ class Offences:
 
     def _event(self, event: ThreatEvent, now: float) -> None:
         if event.category is ThreatClass.BRUTE_FORCE:
-            for subject in (f"client:{event.client}", f"account:{event.account}"):
+            for subject in (subject_of_address(event.client), f"account:{event.account}"):
                 self._heard.pop(subject, None)
                 self._heard[subject] = now
             while len(self._heard) > _MAX_HEARD:
@@ -115,7 +118,9 @@ class Offences:
         severity = _SEVERITIES.get(event.level)
         if severity is None or event.shadow or event.category in _JUDGED_ELSEWHERE or not event.client:
             return
-        subject = f"client:{event.client}"
+        if self._consequences.is_allowed(event.client):
+            return
+        subject = subject_of_address(event.client)
         if event.action in {Action.BLOCK, Action.CHALLENGE} or event.category is ThreatClass.PROBING:
             self._consequences.report(subject, severity, event.category.value)
         elif event.action is not Action.ALLOW:
@@ -156,7 +161,7 @@ class Offences:
             action,
             f"{alarm.kind} on {subject}: {alarm.count:.0f}",
             shadow=shadow,
-            client=client if subject.startswith("client:") else "",
+            client=client if subject == subject_of_address(client) else "",
             account=account if subject.startswith("account:") else "",
         )
 

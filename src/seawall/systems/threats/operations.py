@@ -22,7 +22,7 @@ from seawall.systems.threats.book import ThreatBook
 from seawall.systems.threats.detectors.registry import DETECTORS
 from seawall.systems.threats.inspection.policy import Exclusion
 from seawall.systems.threats.model import Mode, PlaceKind, ThreatClass
-from seawall.systems.threats.networks import parse_network
+from seawall.systems.threats.networks import parse_network, subject_of_address
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import BanRecord, ExclusionsRecord, ListRecord, ModesRecord, OffencesRecord
 from seawall.systems.threats.settings import ThreatDetectionSettings
@@ -80,8 +80,10 @@ class Operations:
     def describe(self, action: Action) -> object:
         """Return what an action is about, as it is now."""
         match action:
-            case Block() | Unblock():
+            case Block():
                 return _shown(self._book.find(BanRecord, subject_of(action.subject)))
+            case Unblock():
+                return _shown(self._book.find(BanRecord, self._banned_as(subject_of(action.subject))))
             case Allow() | Disallow():
                 return _shown(self._book.find(ListRecord, network_text(action.network)))
             case SetMode():
@@ -119,11 +121,17 @@ class Operations:
                 return await (self._set_mode(action) if isinstance(action, SetMode) else self._exclude(action))
 
     async def _unblock(self, action: Unblock) -> tuple[str, bool]:
-        subject = subject_of(action.subject)
+        subject = self._banned_as(subject_of(action.subject))
         known = await self._book.remove(BanRecord, subject)
         # What is remembered of it would make its next ban longer.
         await self._book.remove(OffencesRecord, subject)
         return subject, self._forgive(subject) or known
+
+    def _banned_as(self, subject: str) -> str:
+        """Return what a client is banned as: an IPv6 address by itself, or by the /64 that it is in."""
+        if self._book.find(BanRecord, subject) is None and subject.startswith("client:"):
+            return subject_of_address(subject.removeprefix("client:"))
+        return subject
 
     async def _judge(self, action: Feedback) -> tuple[str, bool]:
         store = self._recorder.store

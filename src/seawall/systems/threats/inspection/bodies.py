@@ -58,8 +58,9 @@ def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
     elif media == "application/graphql":
         add_graphql(text, basket)
     elif media.endswith("json") or (start and start in "{[" and is_json(text)):
-        add_json(text, basket)
-        if not is_json(text):
+        valid = is_json(text)
+        add_json(text, basket, valid=valid)
+        if not valid:
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
     elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain")):
         add_xml(text, basket)

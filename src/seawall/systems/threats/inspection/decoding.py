@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from html.entities import html5
 
-__all__ = ["MAX_ROUNDS", "Steps", "View", "decode_bytes", "from_base64", "percent_decoded", "views"]
+__all__ = ["MAX_ROUNDS", "Steps", "View", "decode_bytes", "from_base64", "percent_decoded", "plain_form", "views"]
 
 View = tuple[str, tuple[str, ...]]
 """(text, names of the steps that led to it)."""
@@ -115,6 +115,11 @@ def _through(steps: Steps, view: View, known: set[str], found: list[View]) -> Vi
                 known.add(text)
                 found.append((text, chain))
     return text, chain
+
+
+def plain_form(text: str) -> str:
+    """Return a text without invisible characters and in NFKC, as the last of its views has it."""
+    return _nfkc(_without_invisible(text))
 
 
 def decode_bytes(raw: bytes) -> str:

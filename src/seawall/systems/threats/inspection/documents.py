@@ -1,9 +1,11 @@
 """JSON and XML as values, by tokens rather than by a parser: what a parser refuses is read as well, at any depth."""
 
 import re
+from collections.abc import Sequence
 
 from seawall.systems.threats.inspection.fastexit import INERT_TEXT
 from seawall.systems.threats.inspection.nested import unescaped
+from seawall.systems.threats.inspection.sweep import worth_reading
 from seawall.systems.threats.inspection.values import (
     GRAPHQL_DOCUMENT,
     NAMES_SEEN_AS_PATHS,
@@ -26,26 +28,35 @@ _MAX_ATTRIBUTES = 2048
 _MAX_EXTENDED = 64
 
 
-def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, in which a call would cost most
-    """Add keys and strings of a JSON text; GraphQL where a field `query` holds it.
+def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 - one flat loop, in which a call would cost most
+    """Add keys and strings of a JSON text that are worth reading; GraphQL where a field `query` holds it.
 
     Each string's name is its number for now: most values are never named, and `json_paths` tells a path when asked.
+
+    Args:
+        text: the document.
+        basket: takes them.
+        valid: whether it is JSON indeed; else each string is read, as nobody knows where a lenient parser sees them.
     """
-    strings, behind = _strings(text)
-    granted = basket.room(len(strings))
-    if granted < len(strings):
-        strings = strings[:granted]
     names_count = '"query"' in text or any(name in text for name in NAMES_SEEN_AS_PATHS)
     if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
         basket.partial = basket.partial or "depth"
     basket.json_text = text
+    numbers = _worth_reading(text, basket, sweep=valid and not names_count)
+    if not numbers:
+        return
+    strings, behind = _strings(text)
     seen, keys = basket.fresh(PlaceKind.JSON)
     young, old = seen.young, seen.old
     items = basket.items
     inert = INERT_TEXT.fullmatch
     key_name = ""
     paths: set[int] = set()
-    for index, content in enumerate(strings):
+    last = len(strings)
+    for index in numbers:
+        if index >= last:
+            break
+        content = strings[index]
         if names_count and behind[index].lstrip()[:1] == ":":
             key_name = content
             if content in NAMES_SEEN_AS_PATHS:
@@ -69,6 +80,17 @@ def add_json(text: str, basket: Basket) -> None:  # noqa: C901 - one flat loop, 
             keys.append(key)
     if paths:
         items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
+
+
+def _worth_reading(text: str, basket: Basket, *, sweep: bool) -> Sequence[int]:
+    """Return the numbers of the strings to be read: those in which anything may be, where one look can tell."""
+    # With its escapes out of the way, each quotation mark of the text begins a string or ends one.
+    plain = text.replace("\\\\", "\\_").replace('\\"', "\\_") if "\\" in text else text
+    granted = basket.room((plain.count('"') + 1) // 2)
+    worth = worth_reading(plain, '"', basket.ends) if sweep else None
+    if worth is None:
+        return range(granted)
+    return sorted(part >> 1 for part in worth if part & 1 and part >> 1 < granted)
 
 
 def _strings(text: str) -> tuple[list[str], list[str]]:

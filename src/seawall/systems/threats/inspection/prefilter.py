@@ -33,6 +33,13 @@ class Matcher(Protocol):
         """
         ...
 
+    def ends(self, raw: bytes) -> Sequence[int] | None:
+        """Return the index after each match of any pattern, ascending; None when that is not told.
+
+        It is told by libraries that say so in one scan, and not of a text with very many matches.
+        """
+        ...
+
 
 CompileGroups = Callable[[Sequence[Sequence[str]]], Matcher]
 """Makes a matcher of groups of patterns; an adapter chooses the library and keeps what it compiled."""

@@ -9,11 +9,13 @@ from seawall.systems.threats.inspection.decoding import decode_bytes, percent_de
 from seawall.systems.threats.inspection.fastexit import INERT, INERT_TEXT, Seen
 from seawall.systems.threats.inspection.nested import nested
 from seawall.systems.threats.inspection.policy import Caps
+from seawall.systems.threats.inspection.sweep import Ends, blind, worth_reading
 from seawall.systems.threats.model import PlaceKind
 
 __all__ = [
     "GRAPHQL_DOCUMENT",
     "NAMES_SEEN_AS_PATHS",
+    "ODD_CODES",
     "Basket",
     "Item",
     "Scope",
@@ -43,12 +45,16 @@ GRAPHQL_DOCUMENT = re.compile(
     r"\s{0,64}(?:#[^\n]{0,512}\n\s{0,64}){0,8}(?:\{|(?:query|mutation|subscription|fragment)\b[^{\"']{0,512}\{)"
 )
 _GRAPHQL_STRING = re.compile(r'"""(.*?)(?:"""|\Z)|"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"?', re.DOTALL)
+ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])|[&\\]")
+"""Percent codes that no client makes, and what is decoded in other ways."""
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_-]{0,64}){0,64}(?:\.[A-Za-z0-9]{1,8})?")
 # Fields that are read unlike others, so that what is clean in one of them may not be so elsewhere.
 _READ_BY_NAME = frozenset({b"cookie", b"host", b"user-agent"})
 _BRACKETS = frozenset("{[")
 _OPENS = frozenset("{[%")
 _NESTING = 3
+_MANY = 4
+"""Pairs from which on one look at all of them costs less than one at each."""
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -60,6 +66,7 @@ class Basket:
     Args:
         seen: hashes of values known to be clean, by kind of place.
         caps: bounds.
+        ends: scans for triggers, so that a body's values need not all be read.
 
     Attributes:
         items: the values.
@@ -68,13 +75,14 @@ class Basket:
         json_text: the JSON body that numbered names point into.
     """
 
-    __slots__ = ("_left", "_seen", "_work", "caps", "items", "json_text", "keys", "partial")
+    __slots__ = ("_left", "_seen", "_work", "caps", "ends", "items", "json_text", "keys", "partial")
 
-    def __init__(self, seen: dict[PlaceKind, Seen], caps: Caps) -> None:
+    def __init__(self, seen: dict[PlaceKind, Seen], caps: Caps, ends: Ends = blind) -> None:
         self._seen = seen
         self._left = caps.values
         self._work = caps.work
         self.caps = caps
+        self.ends = ends
         self.items: list[Item] = []
         self.keys: list[tuple[Seen, list[int]]] = []
         self.partial = ""
@@ -154,15 +162,19 @@ def _add_fields(headers: Sequence[Header], basket: Basket) -> None:
         keys.append(key)
 
 
-def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:
+def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:  # noqa: C901 - a flat loop, in which a call costs most
     """Add the names and values of `name=value&...`, `+` read as a space; they are percent-decoded as views later."""
     pairs = text.replace("+", " ").split("&")
     granted = basket.room(len(pairs))
+    if granted < len(pairs):
+        pairs = pairs[:granted]
+    if len(pairs) >= _MANY:
+        pairs = _worth_reading(pairs, basket.ends)
     items = basket.items
     seen, keys = basket.fresh(kind)
     young, old = seen.young, seen.old
     inert = INERT_TEXT.fullmatch
-    for pair in pairs if granted == len(pairs) else pairs[:granted]:
+    for pair in pairs:
         name, separator, value = pair.partition("=")
         if separator and inert(name) is None:
             key = hash(name)
@@ -179,6 +191,28 @@ def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:
                 if value[0] not in _OPENS or not _add_document(kind, name, value, basket):
                     items.append((kind, name, value, False, Scope.ALL))
                 keys.append(key)
+
+
+def _worth_reading(pairs: list[str], ends: Ends) -> list[str]:
+    """Return those of many pairs in which anything may be, each name and each value looked at by itself.
+
+    They are decoded all at once, which tells the same as one by one where that makes no line of its own.
+    """
+    names, _, values = zip(*(pair.partition("=") for pair in pairs), strict=True)
+    lines = "\n".join(names + values)
+    if "\n" in lines and lines.count("\n") != 2 * len(pairs) - 1:
+        return pairs
+    if "%" in lines:
+        if "%0" in lines or ODD_CODES.search(lines) is not None:
+            return pairs
+        lines = percent_decoded(lines)
+    if "query" in names:
+        return pairs
+    worth = worth_reading(lines, "\n", ends)
+    if worth is None:
+        return pairs
+    count = len(pairs)
+    return [pairs[index] for index in sorted({line % count for line in worth})]
 
 
 def add_nested(kind: PlaceKind, name: "str | int", text: str, basket: Basket, depth: int = _NESTING) -> bool:
