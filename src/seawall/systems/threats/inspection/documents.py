@@ -62,9 +62,7 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
             if content in NAMES_SEEN_AS_PATHS:
                 paths.add(index)
         # The first of the inert forms, which most keys have, is told at half the cost.
-        if len(content) < 16 and content.isalnum() and content.isascii():
-            continue
-        if inert(content) is not None:
+        if (len(content) < 16 and content.isalnum() and content.isascii()) or inert(content) is not None:
             continue
         key = hash(content)
         known = key in young or key in old
