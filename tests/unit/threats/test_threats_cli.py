@@ -192,6 +192,9 @@ def test_somebody_is_banned_and_let_in_again(threats):
     assert threats("unban", "client:192.0.2.9").lines == ["client:192.0.2.9: no longer banned"]
     assert threats("unban", "client:192.0.2.9").lines == ["client:192.0.2.9: nothing to change"]
     assert json.loads(threats("ban", "account:Bob", "--json").stdout)["target"] == "account:bob"
+    for network in ("203.0.113.0/24", "2001:db8:5::/64", "2001:db8:ff00::/40"):
+        assert threats("ban", network).lines == [f"network:{network}: banned"]
+        assert threats("unban", network).lines == [f"network:{network}: no longer banned"]
     refused = threats("ban", "nobody")
     assert refused.exit_code == 1
     assert "nobody" in refused.stderr

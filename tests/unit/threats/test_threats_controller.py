@@ -148,10 +148,10 @@ async def test_an_attacked_account_is_challenged_and_never_banned(site):
 
 async def test_a_sprayed_password_has_its_network_challenged(site):
     for number in range(40):
-        site.controller.on_report(W0, failures(f"2001:db8:0:0:{number:x}::1", f"user{number}"))
+        site.controller.on_report(W0, failures(f"198.51.100.{number}", f"user{number}"))
     bans = (await coalesced(site)).bans
-    assert set(bans) == {"network:2001:db8::/64"}
-    assert bans["network:2001:db8::/64"].challenge
+    assert set(bans) == {"network:198.51.100.0/24"}
+    assert bans["network:198.51.100.0/24"].challenge
 
 
 async def test_an_address_that_tries_stolen_pairs_is_banned(site):
@@ -288,7 +288,7 @@ async def test_whom_limits_do_not_stop_is_a_threat(site):
     assert "rule base" in found[0].detail
 
 
-@pytest.mark.parametrize("key", ["user:alice", "client:2001:db8::/64", "nonsense"])
+@pytest.mark.parametrize("key", ["user:alice", "client:192.0.2.0/24", "client:2001:db8::/48", "nonsense"])
 async def test_abuse_by_whoever_is_no_single_client_is_told_only(site, key):
     site.controller.on_abuse(key, "base")
     assert (await coalesced(site)).bans == {}
