@@ -14,6 +14,7 @@ from seawall.core.errors import InvalidError
 __all__ = ["register"]
 
 _PATH = "/api/system/rate-limit"
+_IDENTITY = "/api/system/identity?limit=10000"
 
 Config = Annotated[
     Path | None,
@@ -74,13 +75,26 @@ def _top(
     config: Config = None,
     admin: Admin = None,
 ) -> None:
-    status = AdminClient.configured(config, admin).get(f"{_PATH}?top={number}")
+    client = AdminClient.configured(config, admin)
+    status = client.get(f"{_PATH}?top={number}")
     if as_json:
         _print_json({"top": status["top"], "offenders": status["offenders"][:number]})
         return
     from seawall.cli.limits_view import show_top  # noqa: PLC0415 - rich costs 0.4 s of imports
 
-    show_top(status, number)
+    show_top(status, number, _api_keys(client, [one["key"] for one in (*status["top"], *status["offenders"])]))
+
+
+def _api_keys(client: AdminClient, keys: list[str]) -> dict[str, str]:
+    """Return which API key stands behind each of these keys that counts one; they tell its digest alone."""
+    digests = {key: part for key in keys for part in key.split("|") if part.startswith("api-key:#")}
+    if not digests:
+        return {}
+    from seawall.systems.ratelimit.keys import parse_subject  # noqa: PLC0415 - keeps `seawall --help` fast
+
+    known = client.get(_IDENTITY)["api_keys"]["keys"]
+    names = {parse_subject(f"api-key:{one['id']}"): f"{one['name']} ({one['id']})" for one in known}
+    return {key: names[digest] for key, digest in digests.items() if digest in names}
 
 
 def _set(  # noqa: PLR0913 - a rule is this many facts

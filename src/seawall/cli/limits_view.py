@@ -59,21 +59,32 @@ def show_limits(status: dict[str, Any]) -> None:
         _line(console, f"finding: {place}: {finding}")
 
 
-def show_top(status: dict[str, Any], number: int) -> None:
-    """Print the keys that were refused most of late, and those on the ladder of violations."""
+def show_top(status: dict[str, Any], number: int, api_keys: dict[str, str]) -> None:
+    """Print the keys that were refused most of late, and those on the ladder of violations.
+
+    Args:
+        status: as the admin API tells it.
+        number: offenders to show.
+        api_keys: which API key stands behind a key, where that is known.
+    """
     console = _console()
-    table = _table("KEY", "REFUSED", "AT LEAST")
+    named = ("API KEY",) if api_keys else ()
+    table = _table("KEY", "REFUSED", "AT LEAST", *named)
     for hit in status["top"]:
-        _row(table, hit["key"], str(hit["refused"]), str(hit["refused"] - hit["error"]))
+        key = hit["key"]
+        _row(
+            table, key, str(hit["refused"]), str(hit["refused"] - hit["error"]), *(api_keys.get(key, "") for _ in named)
+        )
     if status["top"]:
         console.print(table)
     else:
         _line(console, "nobody was refused in the last minutes")
     if status["offenders"]:
-        table = _table("OFFENDER", "STEP", "SCORE", "BLOCKS", "ENDS IN")
+        table = _table("OFFENDER", "STEP", "SCORE", "BLOCKS", "ENDS IN", *named)
         for one in status["offenders"][:number]:
-            ends = f"{one['ends_in_ms'] / 1000:.0f} s"
-            _row(table, one["key"], one["step"], f"{one['score']:.0f}", str(one["blocks"]), ends)
+            key, ends = one["key"], f"{one['ends_in_ms'] / 1000:.0f} s"
+            name = (api_keys.get(key, "") for _ in named)
+            _row(table, key, one["step"], f"{one['score']:.0f}", str(one["blocks"]), ends, *name)
         _line(console, "")
         console.print(table)
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from seawall.admin.server import AdminServer
 from seawall.cli import root
+from seawall.cli.admin_client import AdminClient
 from seawall.config.admin import AdminSettings
 from seawall.config.loader import load
 from seawall.control.plane import ControlPlane
@@ -18,6 +19,7 @@ from seawall.control.systems import SYSTEMS
 from seawall.control.tree import Settings
 from seawall.core.clock import SystemClock
 from seawall.state.memory import MemoryStore
+from seawall.systems.ratelimit.keys import LimitContext, compile_key
 from seawall.systems.ratelimit.model import Offence, RateLimitReport, RuleReport
 
 TOKEN = "a-token-for-the-command-line"
@@ -197,6 +199,18 @@ def test_the_keys_that_were_refused_most_are_shown_and_reset(limits, gateway):
     assert [hit["key"] for hit in json.loads(limits("top", "-n", "1", "--json").stdout)["top"]] == ["client:192.0.2.7"]
     assert limits("reset", "client:192.0.2.7").exit_code == 0
     assert "warn" not in limits("top").stdout.split("OFFENDER")[-1].split("client:192.0.2.7")[-1]
+
+
+def test_an_api_key_that_was_refused_is_shown_by_its_name(limits, gateway):
+    made = AdminClient(gateway.address, TOKEN).post("/api/system/identity", {"action": "create-key", "name": "acme"})
+    key_id = made["key"]["id"]
+    key, gone = compile_key(["api-key"])(LimitContext(api_key=key_id)), "api-key:#" + "0" * 32
+    route = f"{key}|route:orders"
+    offences = (Offence(key, "base", 7), Offence(route, "routes", 6), Offence(gone, "base", 5))
+    gateway.report(RateLimitReport(rules={"base": RuleReport(9, 12, 0, 0)}, offences=offences))
+    shown = {line.split()[0]: line.split()[-2:] for line in limits("top").stdout.partition("\n\n")[0].splitlines()[1:]}
+    assert shown == {key: ["acme", f"({key_id})"], route: ["acme", f"({key_id})"], gone: ["5", "5"]}
+    assert f"acme ({key_id})" in limits("top").stdout.split("OFFENDER")[-1]
 
 
 def test_what_stands_in_the_way_is_told(run, tmp_path, monkeypatch):
