@@ -150,6 +150,19 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert limiter.check(LimitContext(user="alice", path="/apix"), 0.0).rule == "rest"
 
 
+@pytest.mark.parametrize("path", ["/login;a=1", "/login;/x", "/;v=1/login", "/login;x;y"])
+def test_parameters_of_a_path_are_no_way_around_a_rule(path: str) -> None:
+    limiter = engine(
+        rule("login", window(5, 60), match=Condition(paths=("/login",))),
+        RuleSnapshot(id="public", key=("client",), windows=(), match=Condition(paths=("/public;any",))),
+        rule("rest", window(9, 60)),
+    )
+    assert limiter.check(LimitContext(user="alice", path=path), 0.0).rule == "login"
+    assert limiter.check(LimitContext(user="alice", path="/public/..;/login"), 0.0).rule == "login"
+    assert limiter.check(LimitContext(user="alice", path="/public;x/a"), 0.0).rule == "public"
+    assert limiter.check(LimitContext(user="alice", path="/loginx;a"), 0.0).rule == "rest"
+
+
 @pytest.mark.parametrize(
     ("match", "taken", "left"),
     [

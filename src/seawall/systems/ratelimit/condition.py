@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from seawall.core.paths import compared_path
+
 __all__ = ["KEY_FORMS", "MAX_VALUE", "Condition", "check_key_part", "covers", "segment_prefix"]
 
 KEY_FORMS = "identity, client, client/PREFIX, user, tenant, api-key, role, route, header:NAME or global"
@@ -20,8 +22,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         routes: names of routes.
-        paths: prefixes matched on whole segments; the gateway compares paths with unreserved characters decoded and dot
-            segments resolved, the middleware those that the application sees.
+        paths: prefixes matched on whole segments, without the segments' parameters; the gateway compares paths with
+            unreserved characters decoded and dot segments resolved, the middleware those that the application sees.
         methods: upper case.
         headers: lower-case name to the exact value; `*` for any value.
         roles: roles, `anonymous` for callers without an identity.
@@ -71,7 +73,7 @@ def covers(wide: Condition, narrow: Condition) -> bool:
 
 def segment_prefix(path: str) -> str:
     """Return a prefix without the slash that ends it, so that `/a/` and `/a` are the same prefix; `/` is empty."""
-    return path.rstrip("/")
+    return compared_path(path).rstrip("/")
 
 
 def _holds(wide: Iterable[str], narrow: Iterable[str]) -> bool:

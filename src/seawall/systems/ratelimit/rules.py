@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from seawall.core.errors import ConfigurationError, SeawallError
+from seawall.core.paths import compared_path
 from seawall.systems.ratelimit.condition import Condition, covers, segment_prefix
 from seawall.systems.ratelimit.counts import WindowAsk
 from seawall.systems.ratelimit.headers import FieldWriter, Unit
@@ -301,9 +302,7 @@ def compile_condition(condition: Condition) -> Matcher | None:
         tests.append(lambda context: context.method in methods)
     prefixes = tuple(segment_prefix(path) for path in condition.paths)
     if prefixes and "" not in prefixes:
-        exact = frozenset(prefixes)
-        below = tuple(f"{prefix}/" for prefix in prefixes)
-        tests.append(lambda context: context.path in exact or context.path.startswith(below))
+        tests.append(_below(prefixes))
     named = {"route": condition.routes, "user": condition.users, "tenant": condition.tenants}
     tests.extend(_among(field, frozenset(accepted)) for field, accepted in named.items() if accepted)
     if condition.roles:
@@ -323,6 +322,19 @@ def compile_condition(condition: Condition) -> Matcher | None:
         return lambda context: first(context) and second(context)
     # Most requests fail the first test, and a generator costs more than the test.
     return lambda context: first(context) and all(test(context) for test in rest)
+
+
+def _below(prefixes: tuple[str, ...]) -> Matcher:
+    exact = frozenset(prefixes)
+    below = tuple(f"{prefix}/" for prefix in prefixes)
+
+    def matches(context: LimitContext) -> bool:
+        path = context.path
+        if ";" in path:
+            path = compared_path(path)
+        return path in exact or path.startswith(below)
+
+    return matches
 
 
 def _among(field: str, accepted: frozenset[str]) -> Matcher:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from seawall.core.paths import compared_path
 from seawall.core.request import Request
 from seawall.systems.threats.buckets import LeakyBuckets
 from seawall.systems.threats.distinct import DistinctCounter
@@ -85,9 +86,9 @@ class Conduct:
     def is_login(self, request: Request) -> bool:
         """Tell whether a request tries to log in."""
         policy = self._policy
-        return (
-            policy is not None and request.method in policy.methods and request.path.decode("latin-1") in policy.paths
-        )
+        if policy is None or request.method not in policy.methods:
+            return False
+        return compared_path(request.path.decode("latin-1")) in policy.paths
 
     @property
     def account_fields(self) -> tuple[str, ...]:
