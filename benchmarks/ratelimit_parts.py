@@ -23,13 +23,12 @@ from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.headers import FieldWriter
 from seawall.systems.ratelimit.keys import LimitContext
 from seawall.systems.ratelimit.ladder import CLEAN, Ladder, LadderLimits
-from seawall.systems.ratelimit.model import Counting, RateLimitSnapshot, RuleSnapshot, WindowSnapshot
+from seawall.systems.ratelimit.model import Algorithm, Counting, RateLimitSnapshot, RuleSnapshot, WindowSnapshot
 from seawall.systems.ratelimit.shared import States, take
 from seawall.systems.ratelimit.shedding import admits, cohort
 from seawall.systems.ratelimit.sketch import SpaceSaving
 from seawall.systems.ratelimit.sliding import SlidingWindow
 from seawall.systems.ratelimit.table import StateTable
-from seawall.systems.ratelimit.windows import GcraQuota, SlidingQuota, check_all
 
 __all__ = ["main"]
 
@@ -78,8 +77,6 @@ def main() -> int:
 
 def _calls() -> dict[str, Callable[[], object]]:
     keys = [_key(number) for number in range(_CLIENTS)]
-    quotas = (GcraQuota("burst", 100.0, 1.0), SlidingQuota("minute", 1000.0, 60.0))
-    states = check_all(quotas, None, 1000.0, (100.0, 1000.0)).states
     writer = FieldWriter([("burst", 60.0)])
     sketch = SpaceSaving(1000)
     ladder = Ladder(LadderLimits())
@@ -94,12 +91,23 @@ def _calls() -> dict[str, Callable[[], object]]:
         "sliding window": lambda: SlidingWindow.check(window, 1000.0, 100.0, 60.0, 1.0),
         "fixed window": lambda: FixedWindow.check(fixed, 1000.0, 100.0, 60.0, 1.0),
         "in flight, acquire": lambda: Concurrency.acquire(flying, 1000.0, 100.0, 60.0, 1.0),
-        "two windows, all or nothing": lambda: check_all(quotas, states, 1000.1, (100.0, 1000.0), 1.0),
+        "engine, two windows, all or nothing": _two_windows(),
         "RateLimit and RateLimit-Policy": lambda: writer.fields((100.0,), (50.0,), (30.0,)),
         "heaviest keys, add": lambda: sketch.add(b"client"),
         "violation": lambda: ladder.violate(conduct, 1001.0),
         "shedding, is this client admitted": lambda: admits(0.5, cohort(0x1234_5678_9ABC)),
     }
+
+
+def _two_windows() -> Callable[[], object]:
+    engine = RateLimitEngine(lambda: 0.0)
+    windows = (
+        WindowSnapshot(name="burst", limit=1e9, window=1.0),
+        WindowSnapshot(name="minute", limit=1e9, window=60.0, algorithm=Algorithm.SLIDING_WINDOW),
+    )
+    engine.apply(RateLimitSnapshot(version=0, rules=(RuleSnapshot(id="r", key=("client",), windows=windows),)))
+    context = LimitContext(client="192.0.2.1", method="GET")
+    return lambda: engine.check(context, 1000.0)
 
 
 def _in_the_table(keys: list[bytes], interval: float) -> Callable[[], None]:

@@ -1,14 +1,19 @@
 import math
 import sys
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from seawall.core.errors import SeawallError
 from seawall.systems.ratelimit.concurrency import Concurrency
+from seawall.systems.ratelimit.engine import RateLimitEngine
 from seawall.systems.ratelimit.fixed import FixedWindow
+from seawall.systems.ratelimit.keys import LimitContext
+from seawall.systems.ratelimit.model import Algorithm, LimitResult, RateLimitSnapshot, RuleSnapshot, WindowSnapshot
 from seawall.systems.ratelimit.sliding import SlidingWindow
 from seawall.systems.ratelimit.verdict import CostError
-from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, SlidingQuota, check_all
+from seawall.systems.ratelimit.windows import FixedQuota, GcraQuota, InFlightQuota, SlidingQuota
 
 BURST = GcraQuota("burst", 10.0, 1.0)
 MINUTE = SlidingQuota("minute", 20.0, 60.0)
@@ -16,60 +21,55 @@ DAY = FixedQuota("day", 25.0, 86_400.0)
 FLIGHT = InFlightQuota("in-flight", 4.0, 30.0)
 
 
+BURST_WINDOW = WindowSnapshot(name="burst", limit=10.0, window=1.0)
+MINUTE_WINDOW = WindowSnapshot(name="minute", limit=20.0, window=60.0, algorithm=Algorithm.SLIDING_WINDOW)
+DAY_WINDOW = WindowSnapshot(name="day", limit=25.0, window=86_400.0, algorithm=Algorithm.FIXED_WINDOW)
+
+
+def ask_all(*windows: WindowSnapshot) -> Callable[..., LimitResult]:
+    """Return what decides by all of these windows on one key."""
+    engine = RateLimitEngine(lambda: 0.0)
+    engine.apply(RateLimitSnapshot(version=0, rules=(RuleSnapshot(id="r", key=("user",), windows=windows),)))
+    return lambda now, cost=1.0: engine.check(LimitContext(user="alice", cost=cost), now)
+
+
 def test_a_refusal_by_one_window_takes_nothing_from_the_others() -> None:
-    quotas = (BURST, MINUTE, DAY)
-    limits = (10.0, 20.0, 25.0)
-    states = None
-    for _ in range(10):
-        outcome = check_all(quotas, states, 1000.0, limits)
-        assert outcome.allowed
-        states = outcome.states
-    refused = check_all(quotas, states, 1000.0, limits)
-    assert not refused.allowed
-    assert refused.states[0] == pytest.approx(states[0])
-    assert refused.states[1:] == states[1:]
-    assert (quotas[refused.decisive].name, refused.retry_after) == ("burst", pytest.approx(0.1))
-    later = check_all(quotas, states, 1001.0, limits, 10.0)
-    assert later.allowed
-    full = check_all(quotas, later.states, 1002.0, limits, 10.0)
-    assert [verdict[0] for verdict in full.verdicts] == [True, False, False]
-    assert quotas[full.decisive].name == "day"
-    assert full.retry_after == full.verdicts[2][4] > full.verdicts[1][4]
-    assert full.states[1:] == later.states[1:]
-    assert BURST.check(full.states[0], 1002.0, 10.0, 0.0)[2] == pytest.approx(10.0)
+    ask = ask_all(BURST_WINDOW, MINUTE_WINDOW, DAY_WINDOW)
+    assert all(ask(1000.0).allowed for _ in range(10))
+    before = [window.remaining for window in ask(1000.0, 0.0).windows]
+    refused = ask(1000.0)
+    assert (refused.allowed, refused.limit, refused.retry_after) == (False, 10.0, pytest.approx(0.1))
+    assert [window.remaining for window in ask(1000.0, 0.0).windows] == pytest.approx(before)
+    assert ask(1001.0, 10.0).allowed
+    full = ask(1002.0, 10.0)
+    assert (full.allowed, full.limit) == (False, 25.0), "the day makes it wait for longest"
+    assert full.retry_after > 3600.0
+    assert [window.remaining for window in ask(1002.0, 0.0).windows] == pytest.approx([10.0, 0.0, 5.0])
 
 
 @pytest.mark.parametrize(
-    ("quotas", "longest"),
+    ("windows", "longest"),
     [
-        pytest.param((BURST, MINUTE), 121, id="burst and minute"),
-        pytest.param((BURST, DAY), 86_401, id="burst and day"),
-        pytest.param((MINUTE, DAY), 86_401, id="minute and day"),
+        pytest.param((BURST_WINDOW, MINUTE_WINDOW), 121, id="burst and minute"),
+        pytest.param((BURST_WINDOW, DAY_WINDOW), 86_401, id="burst and day"),
+        pytest.param((MINUTE_WINDOW, DAY_WINDOW), 86_401, id="minute and day"),
     ],
 )
-def test_a_clock_that_goes_back_a_week_locks_nobody_out(quotas: tuple[GcraQuota, ...], longest: int) -> None:
-    limits = tuple(quota.limit for quota in quotas)
-    states = None
+def test_a_clock_that_goes_back_a_week_locks_nobody_out(windows: tuple[WindowSnapshot, ...], longest: int) -> None:
+    ask = ask_all(*windows)
     now = 1_000_000.0
-    while (outcome := check_all(quotas, states, now, limits)).allowed:
-        states = outcome.states
-    states = outcome.states
+    while ask(now).allowed:
+        pass
     now = back = now - 604_800.0
-    while not (outcome := check_all(quotas, states, now, limits)).allowed:
-        states = outcome.states
-        now += max(outcome.retry_after / 2, 0.05)
+    while not (result := ask(now)).allowed:
+        now += max(result.retry_after / 2, 0.05)
         assert now - back <= longest
 
 
 def test_the_window_closest_to_its_limit_is_reported() -> None:
-    outcome = check_all((BURST, DAY), None, 1000.0, (10.0, 2.0))
-    assert outcome.allowed
-    assert outcome.decisive == 1
-
-
-def test_a_bad_cost_changes_nothing() -> None:
-    with pytest.raises(CostError):
-        check_all((BURST, MINUTE), None, 1000.0, (10.0, 20.0), math.nan)
+    ask = ask_all(BURST_WINDOW, msgspec.structs.replace(DAY_WINDOW, limit=2.0))
+    result = ask(1000.0)
+    assert (result.allowed, result.limit, result.remaining) == (True, 2.0, 1)
 
 
 def test_a_burst_scales_with_the_limit_but_one_request_always_fits() -> None:
@@ -83,7 +83,6 @@ def test_a_burst_scales_with_the_limit_but_one_request_always_fits() -> None:
 def test_nothing_passes_under_a_limit_of_nought(quota: GcraQuota) -> None:
     allowed, _, remaining, _, retry_after = quota.check(None, 1000.0, 0.0, 1.0)
     assert (allowed, remaining, retry_after) == (False, 0.0, math.inf)
-    assert check_all((DAY,), None, 1000.0, (0.0,), 0.0).allowed
 
 
 @pytest.mark.parametrize("quota", [BURST, MINUTE, DAY, FLIGHT], ids=lambda quota: quota.name)

@@ -1,12 +1,11 @@
-"""Several windows on one key, all or nothing: check all, then commit all.
+"""The windows of a rule, each with its algorithm: what the engine checks all of before it keeps any state.
 
 A window object holds what does not change between requests; the effective limit is an argument, because roles,
 endpoints, load and threat scale it per request. A bucket's burst scales with its limit and is never below one request.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from seawall.systems.ratelimit.concurrency import Concurrency, ConcurrencyState
 from seawall.systems.ratelimit.fixed import FixedState, FixedWindow
@@ -18,10 +17,8 @@ __all__ = [
     "FixedQuota",
     "GcraQuota",
     "InFlightQuota",
-    "Outcome",
     "Quota",
     "SlidingQuota",
-    "check_all",
 ]
 
 
@@ -141,62 +138,3 @@ class InFlightQuota(_Quota):
     ) -> ConcurrencyState:
         """Release the permit that was taken at `admitted_at`."""
         return Concurrency.release(state, admitted_at, now, self.window, cost)
-
-
-class Outcome(NamedTuple):
-    """The decision of all windows together.
-
-    Attributes:
-        states: to keep, also after a refusal: nothing is taken then, but a clock that went backwards is allowed for.
-        verdicts: each window's own, in order.
-        decisive: index of the window to report: the refusing one with the longest wait, else the one with the smallest
-            share of its limit left.
-        retry_after: seconds until every window would allow; 0 when allowed.
-    """
-
-    allowed: bool
-    states: tuple[Any, ...]
-    verdicts: tuple[Verdict[Any], ...]
-    decisive: int
-    retry_after: float
-
-
-def check_all(
-    quotas: Sequence[Quota[Any]], states: tuple[Any, ...] | None, now: float, limits: Sequence[float], cost: float = 1.0
-) -> Outcome:
-    """Decide over every window of a key; a refusal by one takes nothing from the others.
-
-    Args:
-        quotas: the windows, at least one.
-        states: one per window, as the last call returned them; None for a key never seen.
-        now: seconds on the clock that wrote the states.
-        limits: effective limits, one per window.
-        cost: what the request counts for in every window.
-
-    Raises:
-        CostError: the cost is negative, infinite or not a number; no state has changed then.
-    """
-    if states is None:
-        states = (None,) * len(quotas)
-    verdicts = []
-    decisive = tightest = -1
-    retry_after = 0.0
-    least = math.inf
-    for index, (quota, state, limit) in enumerate(zip(quotas, states, limits, strict=True)):
-        verdict = quota.check(state, now, limit, cost)
-        verdicts.append(verdict)
-        if not verdict[0]:
-            if decisive < 0 or verdict[4] > retry_after:
-                decisive, retry_after = index, verdict[4]
-        else:
-            left = verdict[2] / limit if limit > 0.0 else 0.0
-            if tightest < 0 or left < least:
-                tightest, least = index, left
-    if decisive >= 0:
-        # What allowed has taken the cost in its new state; a look, which costs nothing, gives the state without it.
-        kept = tuple(
-            quota.check(state, now, limit, 0.0)[1] if verdict[0] else verdict[1]
-            for quota, state, limit, verdict in zip(quotas, states, limits, verdicts, strict=True)
-        )
-        return Outcome(False, kept, tuple(verdicts), decisive, retry_after)
-    return Outcome(True, tuple([verdict[1] for verdict in verdicts]), tuple(verdicts), tightest, 0.0)
