@@ -1,9 +1,11 @@
 """The quick way lets pass what the usual way lets pass, and tells the same."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.systems.ratelimit.engine import RateLimitEngine
+from seawall.systems.ratelimit.gcra import IDLE, Gcra
 from seawall.systems.ratelimit.keys import LimitContext
 from seawall.systems.ratelimit.model import (
     Condition,
@@ -13,6 +15,7 @@ from seawall.systems.ratelimit.model import (
     RuleSnapshot,
     WindowSnapshot,
 )
+from seawall.systems.ratelimit.verdict import SLACK, CostError
 
 steps = st.lists(
     st.tuples(
@@ -101,3 +104,37 @@ def test_what_was_admitted_quickly_can_be_given_back():
     assert admission is not None
     engine.refund_admission(admission, 0.0)
     assert engine.begin(context, 0.0).remaining == before.remaining - 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-5.0, 30.0), st.one_of(st.floats(0.0, 30.0), st.sampled_from([1.0, 1e300]))), max_size=60
+    ),
+    st.lists(st.sampled_from([1.0, 0.5, 0.1]), min_size=1, max_size=4),
+)
+def test_check_decides_as_the_algorithm_itself_does(requests, factors):
+    engine = RateLimitEngine(lambda: 0.0)
+    state, now = IDLE, 1000.0
+    for at, (pause, cost) in enumerate(requests):
+        now += pause
+        factor = factors[at % len(factors)]
+        engine.apply(snapshot(at, 10.0, 4.0, 1.0, factor, penalty=False))
+        limit = 10.0 * 0.5 * factor  # of anonymous callers
+        allowed, state, left, reset, wait = Gcra.check(state, now, 10.0 / limit, max(limit * 0.4, 1.0), cost)
+        result = engine.check(LimitContext(client="192.0.2.1", method="GET", cost=cost), now)
+        assert (result.allowed, result.limit) == (allowed, limit)
+        assert result.decisions[0][4][0][1] == state
+        assert result.remaining == int(left + SLACK)
+        assert abs(result.reset_after - reset) < 1e-6
+        assert result.retry_after == wait
+
+
+@given(st.sampled_from([-1.0, float("nan"), float("inf"), -float("inf")]), st.integers(0, 3))
+def test_a_cost_that_is_none_is_refused_whatever_was_asked_before(cost, before):
+    engine = RateLimitEngine(lambda: 0.0)
+    engine.apply(snapshot(1, 10.0, 0.0, 1.0, 1.0, penalty=False))
+    for _ in range(before):
+        engine.check(LimitContext(client="192.0.2.1"), 0.0)
+    with pytest.raises(CostError):
+        engine.check(LimitContext(client="192.0.2.1", cost=cost), 0.0)
+    assert engine.check(LimitContext(client="192.0.2.1", cost=0.0), 0.0).remaining == 5 - before
