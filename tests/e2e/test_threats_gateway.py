@@ -227,12 +227,13 @@ class Crowd:
     async def visit(self, number: int, until: Callable[[], bool]) -> None:
         client = Client(self._port)
         note = json.dumps({"note": f"O'Brien & sons select {number} items from the union menu, 5 < 7"}).encode()
+        session = f"cookie: session={number:04x}0123456789abcdef\r\n"
         post = f"POST /shop/notes HTTP/1.1\r\n{JSON}content-length: {len(note)}\r\n"
         steps: list[tuple[Callable[[], Coroutine[Any, Any, int]], int]] = [
-            (lambda: client.get(f"/shop/item?id={number}&sort=price"), 200),
-            (lambda: client.get("/shop?q=rock+%27n%27+roll"), 200),
-            (lambda: client.ask(post, note), 200),
-            (lambda: client.get("/shop/basket", "cookie: session=0123456789abcdef\r\n"), 200),
+            (lambda: client.get(f"/shop/item?id={number}&sort=price", session), 200),
+            (lambda: client.get("/shop?q=rock+%27n%27+roll", session), 200),
+            (lambda: client.ask(post + session, note), 200),
+            (lambda: client.get("/shop/basket", session), 200),
             (lambda: client.log_in(f"person-{number}", "right"), 200),
         ]
         if number == 0:
@@ -307,3 +308,27 @@ async def test_attackers_are_contained_within_two_seconds_and_a_crowd_does_not_n
     assert late.count(200) <= 0.02 * len(late)
     assert min(len(late), crowd.asked) > 300
     assert len(crowd.failed) <= 0.01 * crowd.asked, crowd.failed[:5]
+
+
+async def test_a_flood_right_after_the_start_is_contained_within_two_seconds_and_a_crowd_is_not(serve, upstream):
+    gateway = serve("floods = { floor = 100.0, stranger = 1.0, source = 40.0 }\n", '[ratelimit]\nmode = "off"\n')
+    crowd, over, begun = Crowd(gateway.port), asyncio.Event(), time.monotonic()
+    people = [asyncio.create_task(crowd.visit(number, over.is_set)) for number in range(16)]
+    attackers = [
+        asyncio.create_task(attack(gateway.port, address, 0.01, over.is_set, lambda one, _: one.get("/shop")))
+        for address in FLOOD[:3]
+        for _ in range(3)
+    ]
+    await eventually_async(lambda: time.monotonic() - begun > 6.0, "the attack")
+    over.set()
+    flooded = await asyncio.gather(*attackers)
+    await asyncio.gather(*people)
+    contained = begun + 2.0
+    early = [status for one in flooded for at, status in one if at <= contained]
+    late = [status for one in flooded for at, status in one if at > contained]
+    assert early.count(200) > 100, "it was a flood"
+    assert len(late) > 300
+    assert late.count(200) <= 0.05 * len(late)
+    assert crowd.asked > 200
+    assert len(crowd.failed) <= 0.01 * crowd.asked, crowd.failed[:5]
+    assert json.loads(gateway.ask("/api/system/threat-detection")[1])["clients"] == 4

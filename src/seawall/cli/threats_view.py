@@ -28,15 +28,22 @@ def show_top(status: Mapping[str, Any], number: int) -> None:
             _line("")
             _table((title, "EVENTS"), [(key, str(count)) for key, count in list(status[name].items())[:number]])
     _show_bans(status)
-    for flood in status["floods"]:
-        _line(f"flood on {flood['route']}: {flood['rate']:.0f} requests/s, usually {flood['usual']:.0f}")
-    for one in status["baselines"]:
-        if one["odd"]:
-            _line(f"odd on {one['route']}: {', '.join(one['odd'])}")
+    _show_traffic(status)
     if status["lost_events"]:
         _line(f"{status['lost_events']} events were lost, as there was no room for them")
     for place, finding in status["findings"].items():
         _line(f"finding: {place}: {finding}")
+
+
+def _show_traffic(status: Mapping[str, Any]) -> None:
+    if status["clients"]:
+        _line(f"clients of late: about {status['clients']}")
+    for flood in status["floods"]:
+        usual = "which is not known to be usual" if flood["usual"] is None else f"usually {flood['usual']:.0f}"
+        _line(f"flood on {flood['route']}: {flood['rate']:.0f} requests/s from {flood['clients']} clients, {usual}")
+    for one in status["baselines"]:
+        if one["odd"]:
+            _line(f"odd on {one['route']}: {', '.join(one['odd'])}")
 
 
 def _show_bans(status: Mapping[str, Any]) -> None:

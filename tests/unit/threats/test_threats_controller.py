@@ -8,10 +8,10 @@ from threat_sites import W0, W1, seen, told
 
 from seawall.core.errors import InvalidError, SeawallError
 from seawall.state.memory import MemoryStore
-from seawall.systems.threats.floods import Talker
-from seawall.systems.threats.messages import LoginFailures, RouteCounts
+from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts
 from seawall.systems.threats.model import Action, Level, Mode, ThreatClass
 from seawall.systems.threats.settings import ThreatDetectionSettings
+from seawall.systems.threats.suspects import Talker
 from seawall.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -190,7 +190,8 @@ class Traffic:
         self.requests += sum(clients.values())
         row = RouteCounts(self.requests, errors, 0, 0.01 * self.requests, 0)
         talkers = tuple(Talker(f"client:{client}", count) for client, count in clients.items())
-        self.site.controller.on_report(W0, told(routes={"/": row}, talkers={"/": talkers}))
+        asked = {"/": RouteAsked(sum(clients.values()))}
+        self.site.controller.on_report(W0, told(routes={"/": row}, asked=asked, talkers={"/": talkers}))
         self.site.step(seconds)
 
 

@@ -114,6 +114,8 @@ def test_the_longest_route_sets_the_mode():
     assert world.ask(b"/legacy/hard" + ATTACK, client="192.0.2.8").action is Action.BLOCK
     assert world.ask(b"/legacyx" + ATTACK, client="192.0.2.9").action is Action.BLOCK
     assert world.ask(b"/static" + ATTACK, client="192.0.2.10").action is Action.ALLOW
+    assert world.ask(b"/static;v=2" + ATTACK, client="192.0.2.10").action is Action.ALLOW
+    assert world.ask(b"/static/..;/pay" + ATTACK, client="192.0.2.11").action is Action.BLOCK
 
 
 def test_allowed_beats_listed_and_banned():
@@ -268,6 +270,7 @@ class TestConduct:
         form = Request("POST", b"/login", self.HEADERS)
         assert guard.account(form, b"email=A%40Example.com&user=x") == "a@example.com"
         assert guard.account(form, b"user=Bob+Smith") == "bob smith"
+        assert guard.account(Request("POST", b"/login;a=1", self.HEADERS), b"user=Bob") == "bob"
         assert guard.account(form, b"%zz=%") == ""
         json = Request("POST", b"/login", [(b"content-type", b"application/json")])
         assert guard.account(json, b'{"login": "Carol"}') == "carol"
@@ -324,7 +327,9 @@ def test_what_is_written_down_between_reports_is_bounded():
     report = world.guard.report(full=True)
     assert len(report.events) == 1000
     assert report.lost == 200
-    assert len(report.talkers["web"]) == 100
+    told = [one.subject for one in report.talkers["web"]]
+    assert len([one for one in told if one.startswith("client:")]) == 100
+    assert set(told) >= {f"network:10.0.{number}.0/24" for number in range(5)}
 
 
 def test_levels_rise_with_what_is_found():

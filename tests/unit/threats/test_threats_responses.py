@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.core.errors import InvalidError
-from seawall.systems.threats.floods import FloodLimits, FloodWatch, Talker
+from seawall.systems.threats.floods import FloodLimits, FloodWatch
 from seawall.systems.threats.model import Severity
 from seawall.systems.threats.response import ResponseLadder, ResponseLimits, Step
+from seawall.systems.threats.suspects import Talker
 
 SUBJECT = "client:192.0.2.7"
 

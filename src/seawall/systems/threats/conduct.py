@@ -1,17 +1,20 @@
 """How clients behave, as one guard sees it: failed log-ins, paths asked for in vain, too much of a flood."""
 
 from collections.abc import Iterator
+from math import inf
 
 import msgspec
 
 from seawall.core.paths import compared_path
 from seawall.core.request import Request
+from seawall.systems.threats.askers import network_of
 from seawall.systems.threats.buckets import LeakyBuckets
 from seawall.systems.threats.distinct import DistinctCounter
 from seawall.systems.threats.logins import LoginWatch
 from seawall.systems.threats.messages import FloodPolicy, LoginPolicy, ThreatSnapshot
 from seawall.systems.threats.model import Severity, ThreatClass
 from seawall.systems.threats.networks import subject_of_address
+from seawall.systems.threats.sources import EVERYWHERE
 
 __all__ = ["Alarm", "Conduct"]
 
@@ -73,15 +76,16 @@ class Conduct:
         self.flooded = bool(self._floods)
 
     def is_too_much(self, client: str, route: str, now: float) -> bool:
-        """Count a request during a flood, and tell whether its client has used up what it may ask."""
-        found = self._floods.get(route)
+        """Count a request during a flood, and tell whether its client, or its /24, has used up what it may ask."""
+        found = self._floods.get(route) or self._floods.get(EVERYWHERE)
         if found is None or not client:
             return False
         flood, buckets = found
         subject = subject_of_address(client)
-        rate = flood.allowances.get(subject, flood.stranger)
-        # A bucket leaks one second a second; a request takes the part of a second that the allowance gives it.
-        return buckets.pour(subject, now, 1.0 / rate) if rate > 0.0 else True
+        if _pour(buckets, subject, flood.allowances.get(subject, flood.stranger), now):
+            return True
+        network = network_of(subject)
+        return network is not None and _pour(buckets, network, flood.allowances.get(network, flood.network), now)
 
     def is_login(self, request: Request) -> bool:
         """Tell whether a request tries to log in."""
@@ -149,6 +153,13 @@ class Conduct:
         if len(self._probers) >= _MAX_PROBERS:
             for oldest in list(self._probers)[: _MAX_PROBERS // 8]:
                 del self._probers[oldest]
+
+
+def _pour(buckets: LeakyBuckets, subject: str, rate: float, now: float) -> bool:
+    # A bucket leaks one second a second; a request takes the part of a second that the allowance gives it.
+    if rate == inf:
+        return False
+    return buckets.pour(subject, now, 1.0 / rate) if rate > 0.0 else True
 
 
 class _Prober:

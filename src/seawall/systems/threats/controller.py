@@ -251,16 +251,15 @@ class ThreatController:
             self._publish()
 
     def _look(self, now: float) -> None:
-        seen, talkers = self._tally.look()
+        look = self._tally.look(now)
         if self._settings.floods.enabled:
-            requests = {route: row.requests for route, row in seen.items()}
-            flooded = tuple(self._floods.step(now, requests, talkers))
+            flooded = tuple(self._floods.step(now, look.asked, look.talkers, look.sources))
             self._offences.floods(flooded)
             self._stale |= bool(flooded or self._flooded)
             self._flooded = flooded
         elif self._flooded:
             self._flooded, self._stale = (), True
-        self._usual.gather(seen)
+        self._usual.gather(look.seen)
         for anomaly in self._usual.step(now, self._clock.wall()):
             self._notices.tell(ThreatClass.ANOMALY, Level.LOW, Done.ALLOW, anomaly.text, route=anomaly.route)
 
@@ -289,7 +288,9 @@ class ThreatController:
         began = self._clock.monotonic()
         snapshot = msgspec.structs.replace(
             self._merged(),
-            floods=tuple(FloodPolicy(flood.route, flood.allowances, flood.stranger) for flood in self._flooded),
+            floods=tuple(
+                FloodPolicy(flood.route, flood.allowances, flood.stranger, flood.network) for flood in self._flooded
+            ),
             challenge=self._challenge if self._settings.challenge.enabled else None,
         )
         last = self._published

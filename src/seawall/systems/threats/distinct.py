@@ -4,7 +4,11 @@ Source: Flajolet, Fusy, Gandouet, Meunier: HyperLogLog, 2007; linear counting fo
 """
 
 import math
+import struct
+from array import array
 from hashlib import blake2b
+
+from seawall.core.errors import InvalidError
 
 __all__ = ["DistinctCounter"]
 
@@ -29,12 +33,7 @@ class DistinctCounter:
     def add(self, text: str) -> None:
         """Take note of a text; about 1 us."""
         number = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        if self._few is not None:
-            self._few.add(number)
-            if len(self._few) > _FEW:
-                self._spread(self._few)
-            return
-        self._note(number)
+        self._take(number)
 
     def count(self) -> int:
         """Return the number of different texts."""
@@ -47,10 +46,38 @@ class DistinctCounter:
             return round(_REGISTERS * math.log(_REGISTERS / empty))
         return round(raw)
 
+    def packed(self) -> bytes:
+        """Return what is known as at most 1024 bytes, for `merge` in another process on the same machine."""
+        return array("Q", self._few).tobytes() if self._few is not None else bytes(self._registers)
+
+    def merge(self, packed: bytes) -> None:
+        """Count what another counter saw as well.
+
+        Raises:
+            InvalidError: this is nothing that `packed` has returned.
+        """
+        if len(packed) == _REGISTERS:
+            if self._few is not None:
+                self._spread(self._few)
+            self._registers = bytearray(map(max, self._registers, packed))
+            return
+        if len(packed) % 8 or len(packed) > 8 * _FEW:
+            raise InvalidError(f"{len(packed)} bytes are no count of different things", hint="Give what packed() gave.")
+        for (number,) in struct.iter_unpack("Q", packed):
+            self._take(number)
+
     def clear(self) -> None:
         """Forget all."""
         self._few = set()
         self._registers = bytearray()
+
+    def _take(self, number: int) -> None:
+        if self._few is not None:
+            self._few.add(number)
+            if len(self._few) > _FEW:
+                self._spread(self._few)
+            return
+        self._note(number)
 
     def _spread(self, few: set[int]) -> None:
         self._registers = bytearray(_REGISTERS)

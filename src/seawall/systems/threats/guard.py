@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from seawall.core.errors import SeawallError
+from seawall.core.paths import compared_path
 from seawall.core.request import Request
 from seawall.systems.threats.challenge import Challenger
 from seawall.systems.threats.conduct import Alarm, Conduct
@@ -69,6 +70,7 @@ class ThreatGuard:
         self._worker = worker or random(4).hex()
         self._count = 0
         self._journal = Journal()
+        self._reported = monotonic()
         self._lists = AccessLists()
         self._engine: ThreatEngine | None = None
         self._csrf: CsrfCheck | None = None
@@ -120,13 +122,16 @@ class ThreatGuard:
         if mode is Mode.OFF:
             return _PASS
         wall = self._wall()
-        self._journal.asked(route, request.client)
         challenger = self._challenger
         if challenger is not None and request.path == CHALLENGE_PATH:
+            self._journal.asked(route, request)
             return self._redeem(request, challenger, wall)
         ruling = self._by_lists(request, route, mode, wall) if self._lists.active else None
         if ruling is not None:
+            if not ruling.trusted:
+                self._journal.asked(route, request)
             return ruling
+        self._journal.asked(route, request)
         if self._conduct.flooded and self._conduct.is_too_much(request.client, route, self._monotonic()):
             return self._refuse(request, route, mode, "flood", ThreatClass.DDOS, Level.MEDIUM, 1.0)
         return self._by_origin(request, route, mode) if self._csrf is not None else _PASS
@@ -245,9 +250,11 @@ class ThreatGuard:
         if found is not None:
             self._alarm(request, route, found, account)
 
-    def report(self, *, full: bool) -> ThreatReport:  # noqa: ARG002 - a report is small, so it is always whole
+    def report(self, *, full: bool) -> ThreatReport:
         """Return what was seen; events and the like are told once."""
-        return self._journal.report()
+        now = self._monotonic()
+        span, self._reported = max(now - self._reported, 0.0), now
+        return self._journal.report(span=span, full=full)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -259,7 +266,7 @@ class ThreatGuard:
         snapshot = self.snapshot
         if not snapshot.routes:
             return snapshot.policy.mode
-        path = request.path.decode("latin-1")
+        path = compared_path(request.path.decode("latin-1"))
         best, found = -1, snapshot.policy.mode
         for prefix, mode in snapshot.routes:
             inside = path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")

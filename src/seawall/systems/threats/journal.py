@@ -2,18 +2,16 @@
 
 from collections import Counter
 
+from seawall.core.request import Request
+from seawall.systems.threats.askers import Askers
 from seawall.systems.threats.events import ThreatEvent, redacted
-from seawall.systems.threats.floods import Talker
-from seawall.systems.threats.messages import LoginFailures, RouteCounts, ThreatReport
+from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts, ThreatReport
 from seawall.systems.threats.model import Action, Verdict
 
 __all__ = ["Journal"]
 
 _MAX_EVENTS = 1000
 _MAX_FAILURES = 10_000
-_MAX_CLIENTS = 4096
-"""Clients per route that are counted between two reports; whoever floods is among the first to come."""
-_TOLD_TALKERS = 100
 _MAX_ROUTES = 1000
 
 
@@ -36,7 +34,7 @@ class Journal:
         self._failures: Counter[tuple[str, str]] = Counter()
         self._logged_in: dict[tuple[str, str], None] = {}
         self._routes: dict[str, list[float]] = {}
-        self._talkers: dict[str, dict[str, int]] = {}
+        self._askers: dict[str, Askers] = {}
 
     def verdict(self, verdict: Verdict) -> None:
         """Count what inspection said."""
@@ -66,18 +64,14 @@ class Journal:
         elif len(self._logged_in) < _MAX_FAILURES:
             self._logged_in[key] = None
 
-    def asked(self, route: str, client: str) -> None:
+    def asked(self, route: str, request: Request) -> None:
         """Count a request of a client."""
-        clients = self._talkers.get(route)
-        if clients is None:
-            if len(self._talkers) >= _MAX_ROUTES:
+        askers = self._askers.get(route)
+        if askers is None:
+            if len(self._askers) >= _MAX_ROUTES:
                 return
-            clients = self._talkers[route] = {}
-        count = clients.get(client)
-        if count is not None:
-            clients[client] = count + 1
-        elif len(clients) < _MAX_CLIENTS:
-            clients[client] = 1
+            askers = self._askers[route] = Askers()
+        askers.note(request)
 
     def answered(self, route: str, status: int, seconds: float, held: int) -> None:
         """Count an answer."""
@@ -94,12 +88,13 @@ class Journal:
         row[3] += seconds
         row[4] += held
 
-    def report(self) -> ThreatReport:
-        """Return what is to be told, and forget what is told once."""
+    def report(self, *, span: float = 0.0, full: bool = False) -> ThreatReport:
+        """Return what is to be told, and forget what is told once; arguments as `ThreatReport` has them."""
         events, self._events = tuple(self._events), []
         failures, self._failures = self._failures, Counter()
         logged_in, self._logged_in = tuple(self._logged_in), {}
-        talkers, self._talkers = self._talkers, {}
+        askers, self._askers = self._askers, {}
+        talkers = {route: one.talkers() for route, one in askers.items()}
         return ThreatReport(
             inspected=self.inspected,
             partial=self.partial,
@@ -115,10 +110,8 @@ class Journal:
                 route: RouteCounts(int(row[0]), int(row[1]), int(row[2]), row[3], int(row[4]))
                 for route, row in self._routes.items()
             },
-            talkers={route: _most(clients) for route, clients in talkers.items()},
+            asked={route: RouteAsked(one.requests, one.sources.packed()) for route, one in askers.items()},
+            talkers=talkers,
+            span=span,
+            full=full,
         )
-
-
-def _most(clients: dict[str, int]) -> tuple[Talker, ...]:
-    most = sorted(clients.items(), key=lambda pair: -pair[1])[:_TOLD_TALKERS]
-    return tuple(Talker(f"client:{client}", count) for client, count in most)

@@ -4,12 +4,12 @@ import msgspec
 
 from seawall.core.snapshot import Report, Snapshot
 from seawall.systems.threats.events import ThreatEvent
-from seawall.systems.threats.floods import Talker
 from seawall.systems.threats.inspection.policy import Policy
 from seawall.systems.threats.logins import LoginLimits
 from seawall.systems.threats.model import Mode
 from seawall.systems.threats.networks import PackedNetworks
 from seawall.systems.threats.response import ResponseLimits
+from seawall.systems.threats.suspects import Talker
 
 __all__ = [
     "Ban",
@@ -19,6 +19,7 @@ __all__ = [
     "ListEntry",
     "LoginFailures",
     "LoginPolicy",
+    "RouteAsked",
     "RouteCounts",
     "ThreatReport",
     "ThreatSnapshot",
@@ -67,11 +68,19 @@ class LoginPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FloodPolicy(msgspec.Struct, frozen=True, array_like=True):
-    """A route under a flood: requests per second that each known client keeps, and that any other keeps."""
+    """A route under a flood: requests per second that each known client or /24 keeps, and that any other keeps.
+
+    Attributes:
+        route: its name; `*` for all routes together.
+        allowances: by subject.
+        stranger: of any other client; infinite where nobody else is held.
+        network: of any other /24 as a whole; infinite likewise.
+    """
 
     route: str
     allowances: dict[str, float]
     stranger: float
+    network: float = float("inf")
 
 
 class ChallengeKey(msgspec.Struct, frozen=True):
@@ -133,6 +142,17 @@ class RouteCounts(msgspec.Struct, frozen=True, array_like=True):
     bytes: int = 0
 
 
+class RouteAsked(msgspec.Struct, frozen=True, array_like=True):
+    """What came of a route since the last report.
+
+    Attributes:
+        sources: the different clients, as `DistinctCounter.packed` gives them.
+    """
+
+    requests: int
+    sources: bytes = b""
+
+
 class LoginFailures(msgspec.Struct, frozen=True, array_like=True):
     """Log-ins that failed since the last report; `account` is empty where it is not known."""
 
@@ -142,7 +162,7 @@ class LoginFailures(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ThreatReport(Report, frozen=True, kw_only=True):
-    """What one guard saw; counts are cumulative; events, failures and talkers are those since the last report.
+    """What one guard saw; counts are cumulative; events, failures, `asked` and talkers are since the last report.
 
     Attributes:
         inspected: requests that were looked into.
@@ -156,7 +176,10 @@ class ThreatReport(Report, frozen=True, kw_only=True):
         failures: failed log-ins.
         logged_in: accounts and addresses that succeeded after failures.
         routes: by route.
+        asked: by route.
         talkers: by route, those who asked most.
+        span: seconds since the last report; 0 where it is not known.
+        full: whether this is the first report to this control process, which tells of a past that it has no part in.
     """
 
     inspected: int = 0
@@ -170,4 +193,7 @@ class ThreatReport(Report, frozen=True, kw_only=True):
     failures: tuple[LoginFailures, ...] = ()
     logged_in: tuple[tuple[str, str], ...] = ()
     routes: dict[str, RouteCounts] = msgspec.field(default_factory=dict)
+    asked: dict[str, RouteAsked] = msgspec.field(default_factory=dict)
     talkers: dict[str, tuple[Talker, ...]] = msgspec.field(default_factory=dict)
+    span: float = 0.0
+    full: bool = False

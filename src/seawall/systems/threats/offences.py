@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from math import isnan
 
 from seawall.core.clock import Clock
 from seawall.core.errors import InvalidError
@@ -27,8 +28,6 @@ _JUDGED_ELSEWHERE = {ThreatClass.BRUTE_FORCE, ThreatClass.BLOCKED, ThreatClass.D
 the offence of the one whose browser was made to send it."""
 _MAX_FAILURES = 100
 _MAX_OFFENDERS = 1000
-_FAR_TOO_MUCH = 10.0
-"""Whoever asks a little too much in a flood is only limited; so many times what it may is an attack."""
 _NOBODY = "client:"
 """Whoever comes through a Unix socket has no address."""
 _HEARD = 60.0
@@ -98,15 +97,16 @@ class Offences:
         self._flooded = frozenset(flood.route for flood in on)
         for flood in on:
             if flood.route not in known:
-                text = f"{flood.rate:.0f} requests/s on {flood.route}, usually {flood.usual:.0f}"
+                text = f"{flood.rate:.0f} requests/s on {flood.route}, {_usually(flood)}"
                 self._notices.tell(
                     ThreatClass.DDOS, Level.HIGH, Action.THROTTLE, text, shadow=shadow, route=flood.route
                 )
             if shadow:
                 continue
-            for subject, rate in flood.offenders[:_MAX_OFFENDERS]:
-                if subject != _NOBODY and rate > _FAR_TOO_MUCH * flood.allowances.get(subject, flood.stranger):
-                    self._consequences.report(subject, Severity.HIGH, "flood")
+            for subject in flood.culprits[:_MAX_OFFENDERS]:
+                if subject != _NOBODY:
+                    shared = subject.endswith("/24")
+                    self._consequences.report(subject, Severity.HIGH, "flood", shared=shared)
 
     def _event(self, event: ThreatEvent, now: float) -> None:
         if event.category is ThreatClass.BRUTE_FORCE:
@@ -164,6 +164,11 @@ class Offences:
             client=client if subject == subject_of_address(client) else "",
             account=account if subject.startswith("account:") else "",
         )
+
+
+def _usually(flood: Flood) -> str:
+    what = "which is not known to be usual" if isnan(flood.usual) else f"usually {flood.usual:.0f}"
+    return f"{what}; {flood.sources} clients" if flood.sources else what
 
 
 def mode_of(snapshot: ThreatSnapshot, path: str) -> Mode:

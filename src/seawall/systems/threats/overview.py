@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import isnan
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +13,7 @@ from seawall.systems.threats.messages import ThreatSnapshot
 from seawall.systems.threats.model import Mode
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import BanRecord, ListRecord
+from seawall.systems.threats.sources import EVERYWHERE
 from seawall.systems.threats.tally import Tally
 from seawall.systems.threats.usual import Usual
 
@@ -52,7 +54,8 @@ class FloodView(_View):
 
     route: str
     rate: Annotated[float, Field(description="Requests per second now.")]
-    usual: Annotated[float, Field(description="Requests per second that are usual.")]
+    usual: Annotated[float | None, Field(description="Requests per second that are usual; null before that is known.")]
+    clients: Annotated[int, Field(description="Different clients within the last half second, within some 3 %.", ge=0)]
     offenders: Annotated[int, Field(description="Clients above what they keep.", ge=0)]
 
 
@@ -84,6 +87,10 @@ class ThreatStatus(_View):
     routes: Annotated[dict[str, int], Field(description="Events by route, most first.")]
     countries: Annotated[dict[str, int], Field(description="Events by country, where it is known.")]
     sources: Annotated[dict[str, int], Field(description="Events by client, most first.")]
+    clients: Annotated[
+        int, Field(description="Different clients within the last 30 to 60 s, over all routes, within some 3 %.", ge=0)
+    ]
+    clients_by_route: Annotated[dict[str, int], Field(description="The same by route, most first.")]
     bans_total: Annotated[int, Field(ge=0)]
     bans: Annotated[list[BanView], Field(description=f"At most {MAX_LISTED}.")]
     lists: Annotated[list[ListView], Field(description=f"At most {MAX_LISTED}.")]
@@ -105,6 +112,7 @@ def overview(
     """Return the status; `top` bounds routes, countries and sources."""
     inspected, partial, lost = tally.scalars
     bans = sorted(book.records(BanRecord), key=lambda one: (one.by != "operator", -(one.until or _LAST), one.name))
+    clients = tally.clients.lately()
     return ThreatStatus(
         version=max(snapshot.version, 0),
         mode=snapshot.policy.mode,
@@ -122,6 +130,8 @@ def overview(
         routes=tally.top(tally.routes, top),
         countries=tally.top(tally.countries, top),
         sources=tally.top(tally.sources, top),
+        clients=clients.pop(EVERYWHERE, 0),
+        clients_by_route=tally.top(clients, top),
         bans_total=len(bans),
         bans=[
             BanView(
@@ -139,7 +149,14 @@ def overview(
             for one in book.records(ListRecord)[:MAX_LISTED]
         ],
         floods=[
-            FloodView(route=one.route, rate=one.rate, usual=one.usual, offenders=len(one.offenders)) for one in floods
+            FloodView(
+                route=one.route,
+                rate=one.rate,
+                usual=None if isnan(one.usual) else one.usual,
+                clients=one.sources,
+                offenders=len(one.offenders),
+            )
+            for one in floods
         ],
         baselines=[
             RouteView(route=one.route, usual=one.means, warm=one.warm, odd=list(one.odd)) for one in usual.views()

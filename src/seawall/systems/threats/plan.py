@@ -83,7 +83,7 @@ def response_of(settings: ThreatDetectionSettings) -> ResponseLimits:
 def flood_limits_of(settings: ThreatDetectionSettings) -> FloodLimits:
     """Return what a flood is."""
     floods = settings.floods
-    return FloodLimits(floor=floods.floor, headroom=floods.headroom, stranger=floods.stranger)
+    return FloodLimits(floor=floods.floor, headroom=floods.headroom, stranger=floods.stranger, source=floods.source)
 
 
 def oddity_of(settings: ThreatDetectionSettings) -> float:

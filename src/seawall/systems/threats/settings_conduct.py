@@ -124,7 +124,14 @@ class FloodSettings(Section):
     headroom: Annotated[Number, Field(ge=1, le=1000)] = setting(
         2.0, "Multiple of its own usual rate that a known client keeps.", unit="multiple"
     )
-    stranger: Points = setting(5.0, "Requests per second that any other client keeps.", unit="requests/s")
+    stranger: Points = setting(
+        5.0, "Requests per second that any other client keeps at most; less where there are many.", unit="requests/s"
+    )
+    source: Points = setting(
+        200.0,
+        "Requests per second of one browser or program that are borne after a start, until it is known what is usual.",
+        unit="requests/s",
+    )
 
 
 class ChallengeSettings(Section):

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from heapq import nlargest
 
 import msgspec
 
 from seawall.core.system import WorkerId
 from seawall.core.totals import CumulativeTotals
 from seawall.systems.threats.events import ThreatEvent
-from seawall.systems.threats.floods import Talker
 from seawall.systems.threats.messages import RouteCounts, ThreatReport
+from seawall.systems.threats.sources import SourceCounts
+from seawall.systems.threats.suspects import MANY_FACES, Talker
 
-__all__ = ["RouteSeen", "Tally"]
+__all__ = ["Look", "RouteSeen", "Tally"]
 
 _MAX_SOURCES = 10_000
 _SHOWN_TALKERS = 1000
@@ -27,10 +29,27 @@ class RouteSeen(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Look(msgspec.Struct, frozen=True):
+    """What came since the last look, by route.
+
+    Attributes:
+        seen: requests that were answered.
+        asked: requests that came; of those that waited for a control process, what came of them in a second.
+        talkers: those who asked most.
+        sources: different clients, and under `EVERYWHERE` those of all routes.
+    """
+
+    seen: dict[str, RouteSeen]
+    asked: dict[str, float]
+    talkers: dict[str, list[Talker]]
+    sources: dict[str, int]
+
+
 class Tally:
     """Reports of all workers; cumulative counts never count twice, whatever is repeated, lost or late.
 
     Attributes:
+        clients: different clients that asked.
         sources: events by client, those that had most.
         routes: events by route.
         countries: events by country, where it is known.
@@ -42,7 +61,9 @@ class Tally:
     def __init__(self) -> None:
         self._totals = CumulativeTotals()
         self._recent: dict[str, list[int]] = {}
-        self._talkers: dict[str, Counter[str]] = {}
+        self._asked: dict[str, float] = {}
+        self._talkers: dict[str, dict[str, tuple[float, set[int]]]] = {}
+        self.clients = SourceCounts()
         self.sources: Counter[str] = Counter()
         self.routes: Counter[str] = Counter()
         self.countries: Counter[str] = Counter()
@@ -63,14 +84,22 @@ class Tally:
             for name, count in counts.items():
                 update(worker, f"{family}/{name}", (count,))
         for route, row in report.routes.items():
-            added = update(worker, f"route/{route}", _integers(row))
+            added = update(worker, f"route/{route}", _integers(row), baseline=report.full)
             recent = self._recent.setdefault(route, [0] * 5)
             for index, amount in enumerate(added):
                 recent[index] += amount
+        # What a worker gathered while it had nobody to tell did not come all at once.
+        share = 1.0 / max(report.span, 1.0)
+        for route, asked in report.asked.items():
+            self._asked[route] = self._asked.get(route, 0.0) + asked.requests * share
+            self.clients.add(route, asked.sources)
         for route, talkers in report.talkers.items():
-            known = self._talkers.setdefault(route, Counter())
+            known = self._talkers.setdefault(route, {})
             for talker in talkers:
-                known[talker.subject] += talker.requests
+                requests, faces = known.get(talker.subject, (0.0, set()))
+                if len(faces) < MANY_FACES:
+                    faces.update(talker.faces)
+                known[talker.subject] = (requests + talker.requests * share, faces)
         for event in report.events:
             self.note(event)
 
@@ -91,16 +120,20 @@ class Tally:
         """Take note that a worker is gone; its counts stay."""
         self._totals.forget_source(worker)
 
-    def look(self) -> tuple[dict[str, RouteSeen], dict[str, list[Talker]]]:
-        """Return what came since the last look, by route, and who asked most."""
+    def look(self, now: float) -> Look:
+        """Return what came since the last look, `now` being monotonic seconds."""
         recent, self._recent = self._recent, {}
         talkers, self._talkers = self._talkers, {}
         seen = {route: RouteSeen(row[0], row[1], row[2], row[3] / 1e6, row[4]) for route, row in recent.items()}
+        asked, self._asked = self._asked, {}
         most = {
-            route: [Talker(subject, count) for subject, count in counts.most_common(_SHOWN_TALKERS)]
+            route: [
+                Talker(subject, round(requests), tuple(faces))
+                for subject, (requests, faces) in nlargest(_SHOWN_TALKERS, counts.items(), key=lambda pair: pair[1][0])
+            ]
             for route, counts in talkers.items()
         }
-        return seen, most
+        return Look(seen, asked, most, self.clients.look(now))
 
     def family(self, name: str) -> dict[str, int]:
         """Return the totals of `action`, `shadow`, `class` or `refusal`."""
