@@ -6,17 +6,17 @@ from math import ceil, inf
 from typing import Final
 
 from seawall.core.principal import ANONYMOUS
-from seawall.core.request import Header, Request
+from seawall.core.request import Request
 from seawall.pipeline.loads import PoolLoads
 from seawall.pipeline.passage import WAITING, Passage, Refusal, Verdict
 from seawall.pipeline.stage import Stage
+from seawall.pipeline.traits import Kind, Traits
 from seawall.systems.ratelimit.answers import encoded_fields, refusal_of
 from seawall.systems.ratelimit.asking import Ask
-from seawall.systems.ratelimit.condition import Condition
 from seawall.systems.ratelimit.counts import CountAnswer, Counts, GiveBack
 from seawall.systems.ratelimit.engine import Place, RateLimitEngine
 from seawall.systems.ratelimit.keys import LimitContext
-from seawall.systems.ratelimit.model import LimitResult, Mode, PriorityRule, RateLimitSnapshot, RuleSnapshot
+from seawall.systems.ratelimit.model import LimitResult, Mode, RateLimitSnapshot
 from seawall.systems.ratelimit.shared import undo
 from seawall.systems.ratelimit.verdict import SLACK
 
@@ -75,15 +75,12 @@ class LimitStage(Stage):
         self._loads = loads
         self._counts = counts
         self._context = LimitContext()
-        self._paths = False
-        self._headers: dict[bytes, str] = {}
-        self._routes = False
+        self._traits = Traits((), (), route_name)
         self._families: tuple[str, ...] = ()
         self._usual = False
         """Whether the fields of responses are those that a template can write."""
-        self._alike = False
-        """Whether, besides, address, method and pool say all that rules want to know of a caller who proved nothing."""
-        self._places: dict[tuple[str, str, str], Known] = {}
+        self._places: dict[tuple[str, str, str, Kind | None], Known] = {}
+        """What decides on callers who proved nothing, by all that rules want to know of them."""
         self._seen: RateLimitSnapshot | None = None
 
     def refresh(self) -> None:
@@ -95,31 +92,23 @@ class LimitStage(Stage):
         self._families = tuple(snapshot.headers)
         self.replaces = frozenset().union(*(_FAMILIES[family] for family in self._families if family in _FAMILIES))
         if before is None or before.rules != snapshot.rules or before.priorities != snapshot.priorities:
-            self._look_at(rules, snapshot.priorities)
+            self._traits = Traits(rules, snapshot.priorities, self._route_name)
+            self._context = LimitContext()
         self._places.clear()
         self._usual = self._families == _USUAL
-        self._alike = self._usual and not (self._paths or self._headers or self._routes)
-
-    def _look_at(self, rules: Sequence[RuleSnapshot], priorities: Sequence[PriorityRule]) -> None:
-        """Take note of what of a request rules want to know."""
-        conditions = [*(rule.match for rule in rules), *(one.match for one in priorities)]
-        parts = {part for rule in rules for part in rule.key}
-        self._paths = any(one.paths for one in conditions) or any(
-            endpoint.paths for rule in rules for endpoint in rule.endpoints
-        )
-        self._headers = _header_names(parts, conditions)
-        self._routes = "route" in parts or any(condition.routes for condition in conditions)
-        self._context = LimitContext()
 
     def enter(self, passage: Passage) -> Verdict:
         """Decide; where shared counts have to be asked, wait for them."""
         now = self._monotonic()
-        if self._alike:
-            request = passage.request
-            known = self._places.get((request.client, request.method, passage.pool))
-            if known is not None and request.identity is ANONYMOUS and self._admits(passage, known, now):
+        kind = None
+        request = passage.request
+        if self._usual and request.identity is ANONYMOUS:
+            if not self._traits.none:
+                kind = self._traits.of(request)
+            known = self._places.get((request.client, request.method, passage.pool, kind))
+            if known is not None and self._admits(passage, known, now):
                 return None
-        return self._decide(passage, now)
+        return self._decide(passage, now, kind)
 
     def expire(self, passage: Passage) -> None:
         """Decide as if the counts were away; their answer, should it still come, is given back."""
@@ -169,15 +158,15 @@ class LimitStage(Stage):
         passage.fields += known[1] % (int(admission[5] + SLACK), ceil(admission[6] - 1e-6))
         return True
 
-    def _decide(self, passage: Passage, now: float) -> Verdict:
+    def _decide(self, passage: Passage, now: float, kind: Kind | None) -> Verdict:
         context = self._context_of(passage)
         place = self._engine.find(context) if self._usual else None
         if place is not None:
             known = place, place[0].writer.template(place[2])
-            if self._alike and context is self._context:
+            if context is self._context and (kind is None or self._traits.worth(kind)):
                 if len(self._places) >= _MAX_PLACES:
                     self._places.clear()
-                self._places[context.client, context.method, context.pool] = known
+                self._places[context.client, context.method, context.pool, kind] = known
             if self._admits(passage, known, now):
                 return None
         found = self._engine.begin(context, now)
@@ -207,23 +196,8 @@ class LimitStage(Stage):
         context.client = request.client
         context.method = request.method
         context.pool = passage.pool
-        if self._paths:
-            context.path = request.path.decode("latin-1")
-        if self._headers:
-            context.headers = self._pick(request.headers)
-        if self._routes:
-            context.route = self._route_name(request)
+        self._traits.tell(context, request)
         return context
-
-    def _pick(self, fields: Sequence[Header]) -> dict[str, str]:
-        """Return the first field of each name that rules look at."""
-        wanted = self._headers
-        found: dict[str, str] = {}
-        for name, value in fields:
-            text = wanted.get(name)
-            if text is not None:
-                found.setdefault(text, value.decode("latin-1"))
-        return found
 
     def _answered(self, passage: Passage, ask: Ask, answers: tuple[CountAnswer, ...] | None) -> None:
         if passage.ask is not ask:  # it was decided without them
@@ -254,13 +228,6 @@ class LimitStage(Stage):
     def _give_back(self, returns: Sequence[GiveBack]) -> None:
         if returns and self._counts is not None:
             self._counts.give_back(returns)
-
-
-def _header_names(parts: set[str], conditions: Sequence[Condition]) -> dict[bytes, str]:
-    names = {part.removeprefix("header:") for part in parts if part.startswith("header:")}
-    for condition in conditions:
-        names.update(condition.headers)
-    return {name.encode("latin-1", "replace"): name for name in names}
 
 
 def _nobody(passage: Passage, finish: Callable[[], Verdict]) -> None:

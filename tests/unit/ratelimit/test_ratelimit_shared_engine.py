@@ -588,6 +588,18 @@ def test_leases_survive_a_change_that_leaves_them_their_meaning() -> None:
     assert isinstance(site.begin(), LimitResult)
 
 
+def test_a_place_whose_limits_follow_its_path_is_paid_for_by_its_own_leases() -> None:
+    site = Site(rule(endpoints=(EndpointFactor(factor=0.5, paths=("/a",)),)))
+    slow, fast = LimitContext(user="alice", path="/a"), LimitContext(user="alice", path="/b")
+    site.lease(slow)
+    place, other = site.engine.find(slow), site.engine.find(fast)
+    assert place is not None
+    assert other is not None
+    assert (place[2], other[2]) == ((50.0,), (100.0,))
+    assert site.engine.admit(place, site.now) is not None
+    assert site.engine.admit(other, site.now) is None
+
+
 # -- resets and penalties ----------------------------------------------------------------------------------------------
 
 

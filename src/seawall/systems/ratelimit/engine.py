@@ -225,12 +225,23 @@ class RateLimitEngine:
             if not rule.plain:
                 return None
             place = context.effective_role, context.method, context.pool
+            if not rule.by_method:
+                return self._find_apart(rule, context)
             if rule.shared:
                 whole = rule.whole.get(place)
                 return None if whole is None else (rule, rule.build(context), whole[0], 0.0, 0.0, whole[2])
             known = rule.cache.get(place)
             return None if known is None else (rule, rule.build(context), known[0], known[2], known[3], None)
         return None
+
+    def _find_apart(self, rule: CompiledRule, context: LimitContext) -> Place:
+        """Return the same for a rule whose limits are not remembered by method, as paths decide on them, too."""
+        key, role, limits = rule.build(context), context.effective_role, self._general.limits
+        if rule.shared:
+            whole = limits.common_whole(rule, context, role)
+            return rule, key, whole[0], 0.0, 0.0, whole[2]
+        common = limits.common(rule, context, role)
+        return rule, key, common[0], common[2], common[3], None
 
     def admit(self, place: Place, now: float) -> Admission | None:
         """Let a request of cost 1 pass if there is room in this process; else `begin` decides, and nothing is taken.

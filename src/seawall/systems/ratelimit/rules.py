@@ -25,6 +25,7 @@ __all__ = [
     "Whole",
     "compile_condition",
     "compile_rules",
+    "path_test",
 ]
 
 Matcher = Callable[[LimitContext], bool]
@@ -300,9 +301,9 @@ def compile_condition(condition: Condition) -> Matcher | None:
     if condition.methods:
         methods = frozenset(condition.methods)
         tests.append(lambda context: context.method in methods)
-    prefixes = tuple(segment_prefix(path) for path in condition.paths)
-    if prefixes and "" not in prefixes:
-        tests.append(_below(prefixes))
+    if condition.paths and "" not in map(segment_prefix, condition.paths):
+        below = path_test(condition.paths)
+        tests.append(lambda context: below(context.path))
     named = {"route": condition.routes, "user": condition.users, "tenant": condition.tenants}
     tests.extend(_among(field, frozenset(accepted)) for field, accepted in named.items() if accepted)
     if condition.roles:
@@ -324,12 +325,15 @@ def compile_condition(condition: Condition) -> Matcher | None:
     return lambda context: first(context) and all(test(context) for test in rest)
 
 
-def _below(prefixes: tuple[str, ...]) -> Matcher:
+def path_test(paths: Iterable[str]) -> Callable[[str], bool]:
+    """Return the function that tells whether a path is at or below one of these."""
+    prefixes = tuple(segment_prefix(path) for path in paths)
+    if "" in prefixes:
+        return lambda _: True
     exact = frozenset(prefixes)
     below = tuple(f"{prefix}/" for prefix in prefixes)
 
-    def matches(context: LimitContext) -> bool:
-        path = context.path
+    def matches(path: str) -> bool:
         if ";" in path:
             path = compared_path(path)
         return path in exact or path.startswith(below)
