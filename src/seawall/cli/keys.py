@@ -1,13 +1,11 @@
 """`seawall keys`: make, list and revoke API keys of the service's clients, with or without a running gateway."""
 
-import getpass
-import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from seawall.cli.credentials import AsJson, ExpiresDays, creator, expiry, moment, show_rows, times
 from seawall.cli.stores import Config, State, configured, with_store
 from seawall.core.clock import SystemClock
 from seawall.core.errors import NotFoundError
@@ -18,6 +16,16 @@ from seawall.systems.identity.usage import KeyUsage, read_usage
 __all__ = ["register"]
 
 _INSTEAD = "POST /api/system/identity"
+_COLUMNS = {
+    "ID": "id",
+    "NAME": "name",
+    "USER": "user",
+    "TENANT": "tenant",
+    "ROLE": "role",
+    "CREATED": "created_at",
+    "EXPIRES": "expires_at",
+    "LAST USED": "last_used_at",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -39,9 +47,7 @@ def _create(
     user: Annotated[str, typer.Option("--user", help="User as whom its bearer counts.")] = "",
     tenant: Annotated[str, typer.Option("--tenant", help="Tenant to which its bearer belongs.")] = "",
     role: Annotated[str, typer.Option("--role", help="Role of its bearer, for limits and flags.")] = "",
-    expires_days: Annotated[
-        float | None, typer.Option("--expires-days", help="Days until it expires; never when not given.", min=0.0001)
-    ] = None,
+    expires_days: ExpiresDays = None,
     config: Config = None,
     state: State = None,
 ) -> None:
@@ -53,11 +59,11 @@ def _create(
             store,
             name=name,
             now=now,
-            created_by=f"{getpass.getuser()} on the command line",
+            created_by=creator(),
             user=user,
             tenant=tenant,
             role=role,
-            expires_at=None if expires_days is None else now + expires_days * 86_400.0,
+            expires_at=expiry(now, expires_days),
         ),
         _INSTEAD,
     )
@@ -68,29 +74,18 @@ def _create(
         sys.stderr.write("note: identity.api_keys.enabled is false here, so no gateway looks for API keys yet\n")
 
 
-def _list(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,  # noqa: FBT002 - a flag
-    config: Config = None,
-    state: State = None,
-) -> None:
+def _list(*, as_json: AsJson = False, config: Config = None, state: State = None) -> None:
     async def read(store: StateStore) -> tuple[list[KeyRecord], dict[str, float]]:
         return await list_keys(store), await read_usage(store)
 
     records, used = with_store(configured(config, state), read, _INSTEAD)
-    rows = [_row(record, used.get(record.id)) for record in records]
-    if as_json:
-        sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
-        return
-    if not rows:
-        sys.stderr.write("there are no API keys; make one with: seawall keys create --name NAME\n")
-        return
-    columns = ("id", "name", "user", "tenant", "role", "created_at", "expires_at", "last_used_at")
-    table = [[column.removesuffix("_at").replace("_", " ").upper() for column in columns]]
-    table += [[row[column] or "-" for column in columns] + (["(expired)"] if row["expired"] else []) for row in rows]
-    widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        sys.stdout.write("  ".join(cells + line[len(columns) :]).rstrip() + "\n")
+    show_rows(
+        [_row(record, used.get(record.id)) for record in records],
+        _COLUMNS,
+        as_json=as_json,
+        empty="-",
+        none="there are no API keys; make one with: seawall keys create --name NAME",
+    )
 
 
 def _revoke(
@@ -116,13 +111,6 @@ def _row(record: KeyRecord, used: float | None) -> dict[str, Any]:
         "user": record.user,
         "tenant": record.tenant,
         "role": record.role,
-        "created_at": _time(record.created_at),
-        "created_by": record.created_by,
-        "expires_at": None if record.expires_at is None else _time(record.expires_at),
-        "expired": record.expired(SystemClock().wall()),
-        "last_used_at": None if used is None else _time(used),
+        **times(record),
+        "last_used_at": None if used is None else moment(used),
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,14 +1,12 @@
 """`seawall token`: make, list and revoke tokens of the admin API, with or without a running gateway."""
 
-import getpass
-import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from seawall.admin.tokens import TokenRecord, create_token, list_tokens, revoke_token
+from seawall.cli.credentials import AsJson, ExpiresDays, creator, expiry, show_rows, times
 from seawall.cli.stores import Config, State, configured, with_store
 from seawall.core.access import Role
 from seawall.core.clock import SystemClock
@@ -18,6 +16,14 @@ from seawall.state.store import StateStore
 __all__ = ["register"]
 
 _INSTEAD = "POST /api/system/tokens"
+_COLUMNS = {
+    "ID": "id",
+    "NAME": "name",
+    "ROLE": "role",
+    "CREATED": "created_at",
+    "BY": "created_by",
+    "EXPIRES": "expires_at",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -37,9 +43,7 @@ def register(app: typer.Typer) -> None:
 def _create(
     name: Annotated[str, typer.Option("--name", help="What it is for; shown in the audit trail.")],
     role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.VIEWER,
-    expires_days: Annotated[
-        float | None, typer.Option("--expires-days", help="Days until it expires; never when not given.", min=0.0001)
-    ] = None,
+    expires_days: ExpiresDays = None,
     config: Config = None,
     state: State = None,
 ) -> None:
@@ -51,8 +55,8 @@ def _create(
             name=name,
             role=role,
             now=now,
-            created_by=f"{getpass.getuser()} on the command line",
-            expires_at=None if expires_days is None else now + expires_days * 86_400.0,
+            created_by=creator(),
+            expires_at=expiry(now, expires_days),
         ),
         _INSTEAD,
     )
@@ -61,28 +65,14 @@ def _create(
     sys.stdout.write(f"{token}\n")
 
 
-def _list(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,  # noqa: FBT002 - a flag
-    config: Config = None,
-    state: State = None,
-) -> None:
-    rows = [_row(record) for record in with_store(configured(config, state), list_tokens, _INSTEAD)]
-    if as_json:
-        sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
-        return
-    if not rows:
-        sys.stderr.write("there are no tokens; make one with: seawall token create --name NAME --role ROLE\n")
-        return
-    table = [["ID", "NAME", "ROLE", "CREATED", "BY", "EXPIRES"]]
-    table += [
-        [row["id"], row["name"], row["role"], row["created_at"], row["created_by"], row["expires_at"] or "never"]
-        + (["(expired)"] if row["expired"] else [])
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in table) for column in range(6)]
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        sys.stdout.write("  ".join(cells + line[6:]).rstrip() + "\n")
+def _list(*, as_json: AsJson = False, config: Config = None, state: State = None) -> None:
+    show_rows(
+        [_row(record) for record in with_store(configured(config, state), list_tokens, _INSTEAD)],
+        _COLUMNS,
+        as_json=as_json,
+        empty="never",
+        none="there are no tokens; make one with: seawall token create --name NAME --role ROLE",
+    )
 
 
 def _revoke(
@@ -101,16 +91,4 @@ def _revoke(
 
 
 def _row(record: TokenRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "name": record.name,
-        "role": record.role.value,
-        "created_at": _time(record.created_at),
-        "created_by": record.created_by,
-        "expires_at": None if record.expires_at is None else _time(record.expires_at),
-        "expired": record.expired(SystemClock().wall()),
-    }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return {"id": record.id, "name": record.name, "role": record.role.value, **times(record)}
