@@ -1,7 +1,7 @@
 """Where threat events are kept and told, as the configuration says; built in the control process."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import msgspec
 
 from seawall.adapters.alerts import AlertChannel, AlertSender, EmailChannel, SlackChannel, WebhookChannel
 from seawall.adapters.events_sqlite import SQLiteEvents
+from seawall.adapters.geoip import open_countries
 from seawall.adapters.pattern_cache import PatternCache
 from seawall.core.clock import Clock
 from seawall.state.open import redact_url
@@ -26,12 +27,14 @@ class ThreatTools:
         state_url: of the state store; with Redis, events are kept there, with `memory://` in memory.
         directory: for the file of events where none is named.
         patterns: makes the matcher of the detectors' triggers.
+        geoip_database: a MaxMind database to tell countries by where the settings name none; empty for none.
     """
 
-    def __init__(self, state_url: str, directory: Path, patterns: PatternCache) -> None:
+    def __init__(self, state_url: str, directory: Path, patterns: PatternCache, *, geoip_database: str = "") -> None:
         self.patterns = patterns
         self._state_url = state_url
         self._directory = directory
+        self._geoip_database = geoip_database
 
     def events(self, settings: ThreatDetectionSettings) -> EventStore:
         """Return the store of events; it is opened at its first use."""
@@ -71,6 +74,15 @@ class ThreatTools:
                 )
             )
         return AlertSender(channels, rng) if channels else None
+
+    def countries(self, settings: ThreatDetectionSettings) -> Callable[[str], str] | None:
+        """Return what tells the country of an address; None where there is no database.
+
+        Raises:
+            ConfigurationError: the database cannot be read, or a package is missing.
+        """
+        path = settings.events.geoip_database or self._geoip_database
+        return open_countries(str(Path(path).expanduser())) if path else None
 
     def log(self, settings: ThreatDetectionSettings) -> EventLog | None:
         """Return what appends events as lines of JSON to the configured file; None when there is none."""

@@ -118,7 +118,14 @@ class ControlPlane:
         self._workers = workers
         # Where state ends with this process, so do events.
         events = store.url if store.url.startswith("memory:") else state_url(settings.state)
-        self._threat_tools = ThreatTools(events, state_directory(settings.state), patterns or PatternCache.open())
+        self._threat_tools = ThreatTools(
+            events,
+            state_directory(settings.state),
+            patterns or PatternCache.open(),
+            geoip_database=next(
+                (pool.geoip_database for pool in settings.balancing.pools.values() if pool.geoip_database), ""
+            ),
+        )
         self._last_known = LastKnownSnapshots(state_directory(settings.state))
         # A store in memory is never away, so nothing would ever be read from the state directory.
         self._kept = tuple(kept) if store.url.startswith("memory:") else (self._last_known, *kept)

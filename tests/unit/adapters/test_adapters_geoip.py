@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mmdb import place, write_database
-from seawall.adapters.geoip import open_locations
+from seawall.adapters.geoip import open_countries, open_locations
 from seawall.core.errors import ConfigurationError
 
 
@@ -53,3 +53,17 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     with pytest.raises(ConfigurationError, match="maxminddb") as refusal:
         open_locations(str(tmp_path / "city.mmdb"))
     assert "seawall[geoip]" in refusal.value.hint
+
+
+def test_countries_are_told_by_place_or_else_by_registration(tmp_path):
+    networks = {
+        "192.0.2.0/24": {"country": ({"iso_code": ("de",)},), "registered_country": ({"iso_code": ("FR",)},)},
+        "198.51.100.0/24": {"registered_country": ({"iso_code": ("FR",)},)},
+        "203.0.113.0/24": {"country": ({"iso_code": ("Germany",)},)},
+        "203.0.114.0/24": place(52.5, 13.4),
+    }
+    country = open_countries(str(write_database(tmp_path / "countries.mmdb", networks, 4)))
+    asked = ["192.0.2.7", "198.51.100.7", "203.0.113.7", "203.0.114.7", "192.0.3.1", "2001:db8::1", "", "unix"]
+    assert [country(one) for one in asked] == ["DE", "FR", "", "", "", "", "", ""]
+    with pytest.raises(ConfigurationError, match="absent"):
+        open_countries(str(tmp_path / "absent.mmdb"))

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from mmdb import write_database
 from seawall.adapters.events_redis import RedisEvents
 from seawall.adapters.events_sqlite import SQLiteEvents
 from seawall.adapters.pattern_cache import PatternCache
@@ -85,3 +86,13 @@ def test_nothing_is_compiled_where_nothing_is_looked_at():
     assert not guard.active
     with pytest.raises(AssertionError, match="patterns are compiled"):
         Proof(NeverCompiles(), random.randbytes).check(snapshot_of(settings()))
+
+
+def test_countries_are_told_by_the_database_of_the_settings_or_else_by_that_of_a_pool(tmp_path):
+    record = {"192.0.2.0/24": {"country": ({"iso_code": ("DE",)},)}}
+    pool = write_database(tmp_path / "pool.mmdb", record, 4)
+    own = write_database(tmp_path / "own.mmdb", {"192.0.2.0/24": {"country": ({"iso_code": ("FR",)},)}}, 4)
+    tools = ThreatTools("memory://", tmp_path, PatternCache(None), geoip_database=str(pool))
+    assert tools.countries(settings())("192.0.2.1") == "DE"
+    assert tools.countries(settings(events={"geoip_database": str(own)}))("192.0.2.1") == "FR"
+    assert ThreatTools("memory://", tmp_path, PatternCache(None)).countries(settings()) is None

@@ -72,6 +72,7 @@ class ThreatController:
         self._tally = Tally()
         self._recorder = self._open_recorder()
         self._notices = Notices(self._tally, self._recorder, self._clock)
+        self._notices.country = context.threat_tools.countries(self._settings)
         self._consequences = Consequences(self._book, self._clock, response_of(self._settings))
         self._offences = Offences(self._consequences, self._notices, self._clock)
         self._floods = FloodWatch(flood_limits_of(self._settings))
@@ -153,9 +154,12 @@ class ThreatController:
         """
         base = snapshot_of(settings)
         await asyncio.to_thread(self._proof.check, base)
+        # Opened anew even where the path is the same: a database is replaced by a newer one every few weeks.
+        country = await asyncio.to_thread(self._context.threat_tools.countries, settings)
         if settings.alerts != self._settings.alerts:
             tools = self._context.threat_tools
             await self._recorder.tell_by(tools.alerts(settings, self._clock, self._context.rng))
+        self._notices.country = country
         old, self._settings, self._base = self._settings, settings, base
         self._consequences.configure(response_of(settings))
         if settings.floods != old.floods:
@@ -210,6 +214,7 @@ class ThreatController:
 
     def on_report(self, worker: WorkerId, report: ThreatReport) -> None:
         """Take one worker's report; never blocks."""
+        report = self._notices.placed(report)
         self._tally.add(worker, report)
         self._recorder.take(report.events)
         self._offences.take(report)

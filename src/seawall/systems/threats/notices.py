@@ -1,9 +1,13 @@
 """What the controller has to tell that is about no single request."""
 
 import secrets
+from collections.abc import Callable
+
+import msgspec
 
 from seawall.core.clock import Clock
 from seawall.systems.threats.events import ThreatEvent, redacted
+from seawall.systems.threats.messages import ThreatReport
 from seawall.systems.threats.model import Action, Level, ThreatClass
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.tally import Tally
@@ -12,9 +16,14 @@ __all__ = ["Notices"]
 
 
 class Notices:
-    """Writes events of the controller's own: counted, kept, told."""
+    """Writes events of the controller's own, counted, kept and told, and tells the countries of all events.
+
+    Attributes:
+        country: gives that of an address, empty where it is not known; None without a database.
+    """
 
     def __init__(self, tally: Tally, recorder: Recorder, clock: Clock) -> None:
+        self.country: Callable[[str], str] | None = None
         self._tally = tally
         self._recorder = recorder
         self._clock = clock
@@ -45,6 +54,7 @@ class Notices:
                 action=action,
                 shadow=shadow,
                 client=client,
+                country=self._country_of(client),
                 account=account,
                 route=route,
                 detail=detail,
@@ -52,3 +62,13 @@ class Notices:
         )
         self._tally.note(event)
         self._recorder.take([event])
+
+    def placed(self, report: ThreatReport) -> ThreatReport:
+        """Return a guard's report with the countries of its events, as far as they are known."""
+        if self.country is None or not report.events:
+            return report
+        events = [msgspec.structs.replace(one, country=self._country_of(one.client)) for one in report.events]
+        return msgspec.structs.replace(report, events=tuple(events))
+
+    def _country_of(self, client: str) -> str:
+        return self.country(client) if client and self.country is not None else ""

@@ -159,6 +159,11 @@ class EventSettings(Section):
         30 * DAY_MS, "Age at which an event is dropped.", unit="ms"
     )
     max_events: Integer = setting(100_000, "Events that are kept at most.", unit="events", ge=100, le=10**8)
+    geoip_database: str = setting(
+        "",
+        "Path of a MaxMind database to tell countries by; empty for that of the first pool that has one.",
+        max_length=4096,
+    )
     log_file: str = setting(
         "", "File of JSON lines for a SIEM, in the Elastic Common Schema; empty for none.", max_length=4096
     )
