@@ -6,6 +6,7 @@ import pytest
 from technique_places import CLASSES, ENCODINGS, PLACES, Built, rows
 
 from seawall.adapters.patterns import cache_folder, compile_patterns
+from seawall.core.request import Request
 from seawall.systems.threats.engine import ThreatEngine
 from seawall.systems.threats.inspection.policy import Policy
 from seawall.systems.threats.model import Action
@@ -58,3 +59,15 @@ def test_an_encoding_hides_little(engine: ThreatEngine, category: str, encoding:
     texts = [text for text in rows(category) if encoding != "base64" or len(base64.b64encode(text.encode())) >= 16]
     built = [PLACES["query"](ENCODINGS[encoding](text)) for text in texts]
     assert share(engine, built) >= _LEAST[category] - 6
+
+
+@pytest.mark.parametrize(
+    "media", ["application/xml", "text/xml; charset=utf-8", "application/soap+xml", "text/plain", ""]
+)
+def test_a_document_type_is_found_in_the_body_that_it_is_of(engine: ThreatEngine, media: str) -> None:
+    documents = [text for text in rows("xxe") if text.startswith("<")]
+    built = [
+        (Request("POST", b"/soap/service", [(b"content-type", media.encode())]), text.encode()) for text in documents
+    ]
+    assert len(documents) > 20
+    assert share(engine, built) >= _LEAST["xxe"] - 1

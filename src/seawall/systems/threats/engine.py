@@ -33,6 +33,8 @@ _PERCENT_CODED = frozenset({PlaceKind.QUERY, PlaceKind.FORM})
 _FILE_CLASSES = frozenset({ThreatClass.WEB_SHELL, ThreatClass.XXE, ThreatClass.CODE_INJECTION})
 # What the keys of an object and the values beside them may do together.
 _OBJECT_CLASSES = frozenset({ThreatClass.NOSQL_INJECTION, ThreatClass.CODE_INJECTION, ThreatClass.PROTOTYPE_POLLUTION})
+# What a document does as a whole, whatever kinds of places a detector looks at besides.
+_DOCUMENT_CLASSES = frozenset({ThreatClass.XXE})
 _CLEAN = Verdict(action=Action.ALLOW, level=Level.NONE, score=0.0)
 
 
@@ -213,7 +215,7 @@ def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ..
     for item in items:
         forms = views(item[2])
         text = item[2]
-        if len(forms) > 1 and item[0] in _PERCENT_CODED and "%" in text and ODD_CODES.search(text) is None:
+        if len(forms) > 1 and item[0] in _PERCENT_CODED and _is_usual(text):
             del forms[0]
         for text, chain in forms:
             if len(text) <= _CHUNK or item[4] is Scope.WHOLE:
@@ -226,9 +228,14 @@ def _forms(items: list[Item]) -> tuple[list[str], list[tuple[Item, tuple[str, ..
     return texts, owners
 
 
+def _is_usual(text: str) -> bool:
+    """Tell whether a text is percent-coded as any client does, and in no other way."""
+    return "%" in text and "&" not in text and "\\" not in text and ODD_CODES.search(text) is None
+
+
 def _looks_at(detector: Detector, kind: PlaceKind, scope: Scope) -> bool:
     if scope is Scope.WHOLE:
-        return kind in detector.kinds
+        return kind in detector.kinds or (kind is PlaceKind.XML and detector.category in _DOCUMENT_CLASSES)
     if scope is Scope.OBJECT:
         return detector.category in _OBJECT_CLASSES
     if detector.kinds and kind not in detector.kinds:
