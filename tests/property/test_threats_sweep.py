@@ -88,7 +88,7 @@ def test_what_is_worth_reading_is_told_by_line(lines):
     text = "\n".join(lines)
     raw = text.encode()
     at = [index + 1 for index, byte in enumerate(raw) if byte == ord("q")]
-    found = worth_reading(text, "\n", lambda _: at)
+    found = worth_reading(text, lambda _: at)
     if found is not None:
         assert {number for number, line in enumerate(lines) if "q" in line or "%" in line} <= found
-    assert worth_reading(text, "\n", lambda _: None) is None
+    assert worth_reading(text, lambda _: None) is None

@@ -26,6 +26,8 @@ _TAG_NAME = re.compile(r"[^\s/>]{1,128}")
 _MAX_PATH = 128
 _MAX_ATTRIBUTES = 2048
 _MAX_EXTENDED = 64
+_SHORT = 16
+"""Characters from which on letters and digits may be more than an identifier."""
 
 
 def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 - one flat loop, in which a call would cost most
@@ -42,27 +44,27 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
     if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
         basket.partial = basket.partial or "depth"
     basket.json_text = text
-    numbers = _worth_reading(text, basket, sweep=valid and not names_count)
-    if not numbers:
-        return
     strings, behind = _strings(text)
+    granted = basket.room(len(strings))
+    if granted < len(strings):
+        strings = strings[:granted]
+    numbers: Sequence[int] = range(granted)
+    if valid and not names_count:
+        numbers = _worth_reading(strings, basket)
     seen, keys = basket.fresh(PlaceKind.JSON)
     young, old = seen.young, seen.old
     items = basket.items
     inert = INERT_TEXT.fullmatch
     key_name = ""
     paths: set[int] = set()
-    last = len(strings)
     for index in numbers:
-        if index >= last:
-            break
         content = strings[index]
         if names_count and behind[index].lstrip()[:1] == ":":
             key_name = content
             if content in NAMES_SEEN_AS_PATHS:
                 paths.add(index)
         # The first of the inert forms, which most keys have, is told at half the cost.
-        if (len(content) < 16 and content.isalnum() and content.isascii()) or inert(content) is not None:
+        if (len(content) < _SHORT and content.isalnum() and content.isascii()) or inert(content) is not None:
             continue
         key = hash(content)
         known = key in young or key in old
@@ -80,15 +82,17 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
         items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
 
 
-def _worth_reading(text: str, basket: Basket, *, sweep: bool) -> Sequence[int]:
-    """Return the numbers of the strings to be read: those in which anything may be, where one look can tell."""
-    # With its escapes out of the way, each quotation mark of the text begins a string or ends one.
-    plain = text.replace("\\\\", "\\_").replace('\\"', "\\_") if "\\" in text else text
-    granted = basket.room((plain.count('"') + 1) // 2)
-    worth = worth_reading(plain, '"', basket.ends) if sweep else None
-    if worth is None:
-        return range(granted)
-    return sorted(part >> 1 for part in worth if part & 1 and part >> 1 < granted)
+def _worth_reading(strings: list[str], basket: Basket) -> Sequence[int]:
+    """Return the numbers of the strings in which anything may be."""
+    # What is short and has nothing but letters and digits is inert.
+    numbers = [
+        index
+        for index, content in enumerate(strings)
+        if len(content) >= _SHORT or not content.isalnum() or not content.isascii()
+    ]
+    lines = "\n".join([strings[index] for index in numbers])
+    worth = worth_reading(lines, basket.ends) if lines.count("\n") == len(numbers) - 1 else None
+    return numbers if worth is None else [numbers[line] for line in sorted(worth)]
 
 
 def _strings(text: str) -> tuple[list[str], list[str]]:

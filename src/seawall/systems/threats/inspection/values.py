@@ -45,8 +45,8 @@ GRAPHQL_DOCUMENT = re.compile(
     r"\s{0,64}(?:#[^\n]{0,512}\n\s{0,64}){0,8}(?:\{|(?:query|mutation|subscription|fragment)\b[^{\"']{0,512}\{)"
 )
 _GRAPHQL_STRING = re.compile(r'"""(.*?)(?:"""|\Z)|"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"?', re.DOTALL)
-ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])|[&\\]")
-"""Percent codes that no client makes, and what is decoded in other ways."""
+ODD_CODES = re.compile(r"%(?:[^0-9a-fA-F]|[01][^9aAdD]|25|[cC][01]|[eEfF][08]%[89]|[fF][89a-fA-F])")
+"""Percent codes that no client makes."""
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_-]{0,64}){0,64}(?:\.[A-Za-z0-9]{1,8})?")
 # Fields that are read unlike others, so that what is clean in one of them may not be so elsewhere.
 _READ_BY_NAME = frozenset({b"cookie", b"host", b"user-agent"})
@@ -55,6 +55,7 @@ _OPENS = frozenset("{[%")
 _NESTING = 3
 _MANY = 4
 """Pairs from which on one look at all of them costs less than one at each."""
+_SHORT = 16
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -199,20 +200,26 @@ def _worth_reading(pairs: list[str], ends: Ends) -> list[str]:
     They are decoded all at once, which tells the same as one by one where that makes no line of its own.
     """
     names, _, values = zip(*(pair.partition("=") for pair in pairs), strict=True)
-    lines = "\n".join(names + values)
-    if "\n" in lines and lines.count("\n") != 2 * len(pairs) - 1:
-        return pairs
-    if "%" in lines:
-        if "%0" in lines or ODD_CODES.search(lines) is not None:
-            return pairs
-        lines = percent_decoded(lines)
     if "query" in names:
         return pairs
-    worth = worth_reading(lines, "\n", ends)
+    parts = names + values
+    numbers = [
+        index
+        for index, part in enumerate(parts)
+        if part and (len(part) >= _SHORT or not part.isalnum() or not part.isascii())
+    ]
+    lines = "\n".join([parts[index] for index in numbers])
+    if lines.count("\n") >= max(len(numbers), 1):
+        return pairs
+    if "%" in lines:
+        if "%0" in lines or "\\" in lines or ODD_CODES.search(lines) is not None:
+            return pairs
+        lines = percent_decoded(lines)
+    worth = worth_reading(lines, ends)
     if worth is None:
         return pairs
     count = len(pairs)
-    return [pairs[index] for index in sorted({line % count for line in worth})]
+    return [pairs[index] for index in sorted({numbers[line] % count for line in worth})] if numbers else []
 
 
 def add_nested(kind: PlaceKind, name: "str | int", text: str, basket: Basket, depth: int = _NESTING) -> bool:
