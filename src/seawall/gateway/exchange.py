@@ -23,6 +23,9 @@ _BUFFER_LIMIT = 65_536
 """Bytes of request body taken before an upstream connection exists; then the client is paused."""
 _MAX_FULL_QUEUES = 3
 _ADMISSION_TIMEOUT = 0.25
+_DROPS_AFTER = 15.0
+_DROPS_RATE = 64.0
+"""Seconds and bytes per second: a body that is held back and comes more slowly than that is not waited for."""
 """Seconds after which the pipeline has to decide by itself; what it waits for has bounds of its own, far below."""
 
 _monotonic = time.monotonic
@@ -204,7 +207,8 @@ class Exchange:
         if self.request_complete or self._body_bytes > passage.hold:
             self._show_body(passage)
             return
-        self._deadline = self._runtime.now + self._idle_limit()
+        self._attempt_started = self._runtime.now
+        self._deadline = self._attempt_started + self._idle_limit()
         if head.expects_continue and not self._body_bytes:
             head.expects_continue = False
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -302,12 +306,13 @@ class Exchange:
             self._touched = False
             self._deadline = now + self._idle_limit()
         phase = self.phase
-        if (now <= self._deadline and now <= self._total_deadline) or phase is _DONE:
+        if (now <= self._deadline and now <= self._total_deadline and not self._drips(now)) or phase is _DONE:
             return
         if phase is _ADMITTING:
             if self._passage is not None:
                 self._runtime.pipeline.expire(self._passage)
         elif phase is _HOLDING:
+            self._runtime.pipeline.on_slow(self.request.client, "body")
             self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
         elif phase is _CONNECTING:
             # A connection that is being opened has its own time-out; here ends the wait for one to become free.
@@ -317,8 +322,10 @@ class Exchange:
                     Outcome.CANCELLED,
                 )
         elif phase is _SENDING and not self._client_paused and now <= self._total_deadline and self._is_clients_turn():
+            self._runtime.pipeline.on_slow(self.request.client, "body")
             self._give_up(Problem(408, "request-timeout", "the request body stopped coming"), Outcome.CANCELLED)
         elif self._client_paused or (phase is _RECEIVING and not self.request_complete and self._is_clients_turn()):
+            self._tell_idle(now)
             self._drop_attempt(Outcome.CANCELLED)
             self._finish()
             self._client.abort()
@@ -645,6 +652,18 @@ class Exchange:
         if self.phase is _SENDING or self._client_paused:
             return self._runtime.settings.body_timeout_ms / 1000
         return pool.snapshot.idle_timeout
+
+    def _drips(self, now: float) -> bool:
+        """Return whether a body that is waited for comes in drops, each in time, and all of them never."""
+        if self.phase is not _HOLDING:
+            return False
+        elapsed = now - self._attempt_started
+        return elapsed > _DROPS_AFTER and self._body_bytes < _DROPS_RATE * elapsed
+
+    def _tell_idle(self, now: float) -> None:
+        # An answer that is taken steadily may still be too long for the time that a request has as a whole.
+        if now > self._deadline:
+            self._runtime.pipeline.on_slow(self.request.client, "read" if self._client_paused else "body")
 
     def _is_clients_turn(self) -> bool:
         connection = self._connection

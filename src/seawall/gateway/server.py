@@ -24,6 +24,8 @@ _MAX_PIPELINED = 256
 after the last answer, which RFC 9112 section 9.3.2 obliges a pipelining client to cope with."""
 _RESET = struct.pack("ii", 1, 0)
 """`SO_LINGER` on, for 0 seconds: closing sends a reset."""
+_UNWELCOME = 1.0
+"""Seconds for a head from whoever is banned: it is told so, but it holds no connection."""
 _LINGER = 2.0
 """Seconds that a connection is read and thrown away after its last answer, so that a reset does not destroy the answer;
 counted anew as long as the client takes more of it. RFC 9112 section 9.6."""
@@ -53,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         "_target",
         "_transport",
         "_unsent",
+        "_unwelcome",
         "_write_paused",
         "held",
         "keep_alive",
@@ -90,6 +93,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = False
         self._unsent = 0
         self._advancing = False
+        self._unwelcome = False
         self._write_paused = False
         self._requests = 0
         self._deadline = 0.0
@@ -101,7 +105,9 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
-        self._deadline = runtime.now + runtime.header_timeout
+        if self.peer and not self._speaks_for_others():
+            self._unwelcome = runtime.pipeline.refuses(self.peer)
+        self._deadline = runtime.now + self._head_time()
         if len(runtime.connections) >= runtime.settings.max_connections:
             self._refuse(Problem(503, "too-many-connections", "this gateway is at its limit of client connections", 1))
         runtime.connections.add(self)
@@ -178,7 +184,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._progress = True
-        self._deadline = self._runtime.now + self._runtime.header_timeout
+        self._deadline = self._runtime.now + self._head_time()
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -310,7 +316,21 @@ class ClientConnection(asyncio.Protocol):
         runtime = self._runtime
         if self._write_paused:
             return runtime.now + runtime.settings.body_timeout_ms / 1000
-        return runtime.now + (runtime.header_timeout if self._in_head else runtime.keepalive_timeout)
+        return runtime.now + (self._head_time() if self._in_head else runtime.keepalive_timeout)
+
+    def _head_time(self) -> float:
+        """Return the seconds that a client has for a head; whoever is refused anyhow need not be waited for."""
+        limit = self._runtime.header_timeout
+        return min(limit, _UNWELCOME) if self._unwelcome else limit
+
+    def _speaks_for_others(self) -> bool:
+        trusted = self._runtime.forwarding.trusted
+        return bool(trusted) and trusted.trusts(self.peer)
+
+    def _tell_slow(self, how: str) -> None:
+        # What a proxy's client holds up, the proxy holds up.
+        if not self._speaks_for_others():
+            self._runtime.pipeline.on_slow(self.peer, how)
 
     def _expire(self, now: float) -> None:
         if self._closing:
@@ -323,8 +343,10 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._transport.abort()
         elif self._write_paused:
+            self._tell_slow("read")
             self.abort()  # it asks but does not take the answers
         elif self._in_head:
+            self._tell_slow("head")
             self._refuse(Problem(408, "request-timeout", "the request head did not come in time"))
         else:
             self._close(linger=False)

@@ -152,6 +152,29 @@ class Pipeline:
             added += found.added
         return Rewrite(dropped, added)
 
+    def on_slow(self, client: str, how: str) -> None:
+        """Take note that a client held a connection by hardly doing anything, until it was cut off.
+
+        Args:
+            client: address.
+            how: `head`, `body` or `read`: what came, or was taken, too slowly.
+        """
+        for stage in self.stages:
+            try:
+                stage.slow(client, how)
+            except Exception:  # noqa: BLE001 - see `_failed`
+                self._failed(stage)
+
+    def refuses(self, client: str) -> bool:
+        """Return whether a client is refused whatever it asks."""
+        for stage in self.stages:
+            try:
+                if stage.refuses(client):
+                    return True
+            except Exception:  # noqa: BLE001 - see `_failed`
+                self._failed(stage)
+        return False
+
     def sweep(self) -> None:
         """Let each stage do what it does every 100 ms."""
         for stage in self._all:

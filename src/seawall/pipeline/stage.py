@@ -68,6 +68,13 @@ class Stage:
     def trust(self, proxies: TrustedProxies) -> None:
         """Take note of the proxies whose word on a request counts; called when settings change."""
 
+    def slow(self, client: str, how: str) -> None:
+        """Take note that a client held a connection by hardly doing anything; see `Pipeline.on_slow`."""
+
+    def refuses(self, client: str) -> bool:  # noqa: ARG002 - an answer for stages that refuse by what is asked
+        """Whether a client is refused whatever it asks, so that it need not be waited for."""
+        return False
+
     def sweep(self) -> None:
         """Do what is to be done every 100 ms."""
 

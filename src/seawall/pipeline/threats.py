@@ -52,6 +52,14 @@ class AdmissionStage(Stage):
             return None
         return _stopped(passage, ruling)
 
+    def slow(self, client: str, how: str) -> None:
+        """Let the guard tell of it."""
+        self._guard.slow(client, how)
+
+    def refuses(self, client: str) -> bool:
+        """Ask the lists and bans."""
+        return self._guard.refuses(client)
+
 
 class InspectionStage(Stage):
     """Refuse by what is in a request, its body included, where the guard wants to see that.

@@ -8,7 +8,7 @@ from threat_sites import W0, W1, seen, told
 
 from seawall.core.errors import InvalidError, SeawallError
 from seawall.state.memory import MemoryStore
-from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts
+from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts, SlowClient
 from seawall.systems.threats.model import Action, Level, Mode, ThreatClass
 from seawall.systems.threats.settings import ThreatDetectionSettings
 from seawall.systems.threats.suspects import Talker
@@ -275,6 +275,70 @@ async def test_what_is_odd_is_told_and_never_acted_on(site):
     (view,) = site.controller.status().baselines
     assert (view.warm, view.odd) == (True, ["rate"])
     assert view.usual["rate"] == pytest.approx(50, rel=0.1)
+
+
+# -- slow clients ------------------------------------------------------------------------------------------------------
+
+
+def slow(client, count=1, how="head"):
+    return told(slow=(SlowClient(client, how, count),))
+
+
+async def test_whoever_holds_connections_again_and_again_is_refused_and_told_of(site):
+    site.controller.on_report(W0, slow("192.0.2.7", 20))
+    assert (await coalesced(site)).bans == {}
+    site.controller.on_report(W1, slow("192.0.2.7"))
+    assert (await coalesced(site)).bans["client:192.0.2.7"].challenge
+    site.controller.on_report(W0, slow("192.0.2.7", 10))
+    ban = (await coalesced(site)).bans["client:192.0.2.7"]
+    assert (ban.challenge, ban.reason) == (False, "slow requests")
+    found = await site.events(category=ThreatClass.DDOS)
+    assert [(event.client, event.action) for event in found] == [
+        ("192.0.2.7", Action.CHALLENGE),
+        ("192.0.2.7", Action.BLOCK),
+    ]
+    assert "slow request heads" in found[0].detail
+
+
+async def test_slowness_now_and_then_is_borne_and_of_an_ipv6_client_all_of_it_counts(site, clock):
+    for number in range(60):
+        site.controller.on_report(W0, slow("192.0.2.7", how="read"))
+        site.controller.on_report(W0, slow(f"2001:db8::{number:x}", how="body"))
+        clock.advance(30.0 if number < 30 else 1.0)
+    assert set((await coalesced(site)).bans) == {"client:192.0.2.7", "network:2001:db8::/64"}
+    found = await site.events(category=ThreatClass.DDOS)
+    assert min(event.at for event in found) > clock.wall() - 30
+
+
+async def test_slowness_is_only_told_where_the_mode_logs_and_of_the_allowed_not_at_all(threat_sites, clock):
+    site = await threat_sites({"mode": "log", "slow": 5, "allow": ["192.0.2.1"]}, clock=clock)
+    for client in ("192.0.2.1", "192.0.2.7"):
+        for _ in range(3):
+            site.controller.on_report(W0, slow(client, 10**9))
+    assert (await coalesced(site)).bans == {}
+    assert [(event.client, event.shadow) for event in await site.events()] == [("192.0.2.7", True)]
+
+
+# -- what workers tell late --------------------------------------------------------------------------------------------
+
+
+async def test_what_a_worker_gathered_while_it_had_nobody_to_tell_is_no_flood(site, traffic):
+    late = RouteCounts(traffic.requests + 100_000, 0, 0, 1.0, 0)
+    talkers = (Talker("client:203.0.113.9", 99_000),)
+    report = told(routes={"/": late}, asked={"/": RouteAsked(100_000)}, talkers={"/": talkers}, span=3600.0)
+    site.controller.on_report(W0, report)
+    site.step(0.5)
+    assert (site.newest.floods, site.bans) == ((), {})
+
+
+async def test_the_past_of_a_worker_that_outlived_a_control_process_is_counted_and_is_no_rate(site):
+    history = told(routes={"/": RouteCounts(10**9, 0, 0, 1.0, 0)}, inspected=10**9, full=True)
+    site.controller.on_report(W0, history)
+    for _ in range(41):
+        site.step(0.5)
+    (view,) = site.controller.status().baselines or (None,)
+    assert view is None or view.usual["rate"] == 0.0
+    assert site.controller.status().inspected == 10**9
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

@@ -250,6 +250,23 @@ class ThreatGuard:
         if found is not None:
             self._alarm(request, route, found, account)
 
+    def refuses(self, client: str) -> bool:
+        """Return whether a client is refused whatever it asks."""
+        if not self._lists.active or self.snapshot.policy.mode is not Mode.BLOCK or self.snapshot.routes:
+            return False
+        found = self._lists.find(client, "", self._wall())
+        return found is not None and found.kind in {"banned", "listed"}
+
+    def slow(self, client: str, how: str) -> None:
+        """Take note of a client that was too slow.
+
+        Args:
+            client: address.
+            how: `head`, `body` or `read`: what came, or was taken, too slowly.
+        """
+        if client and self.active:
+            self._journal.slow(client, how)
+
     def report(self, *, full: bool) -> ThreatReport:
         """Return what was seen; events and the like are told once."""
         now = self._monotonic()

@@ -5,7 +5,7 @@ from collections import Counter
 from seawall.core.request import Request
 from seawall.systems.threats.askers import Askers
 from seawall.systems.threats.events import ThreatEvent, redacted
-from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts, ThreatReport
+from seawall.systems.threats.messages import LoginFailures, RouteAsked, RouteCounts, SlowClient, ThreatReport
 from seawall.systems.threats.model import Action, Verdict
 
 __all__ = ["Journal"]
@@ -32,6 +32,7 @@ class Journal:
         self._classes: Counter[str] = Counter()
         self._events: list[ThreatEvent] = []
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._slow: Counter[tuple[str, str]] = Counter()
         self._logged_in: dict[tuple[str, str], None] = {}
         self._routes: dict[str, list[float]] = {}
         self._askers: dict[str, Askers] = {}
@@ -64,6 +65,14 @@ class Journal:
         elif len(self._logged_in) < _MAX_FAILURES:
             self._logged_in[key] = None
 
+    def slow(self, client: str, how: str) -> None:
+        """Count a client that was too slow."""
+        key = (client, how)
+        if key in self._slow or len(self._slow) < _MAX_FAILURES:
+            self._slow[key] += 1
+        else:
+            self.lost += 1
+
     def asked(self, route: str, request: Request) -> None:
         """Count a request of a client."""
         askers = self._askers.get(route)
@@ -92,6 +101,7 @@ class Journal:
         """Return what is to be told, and forget what is told once; arguments as `ThreatReport` has them."""
         events, self._events = tuple(self._events), []
         failures, self._failures = self._failures, Counter()
+        slow, self._slow = self._slow, Counter()
         logged_in, self._logged_in = tuple(self._logged_in), {}
         askers, self._askers = self._askers, {}
         talkers = {route: one.talkers() for route, one in askers.items()}
@@ -106,6 +116,7 @@ class Journal:
             lost=self.lost,
             failures=tuple(LoginFailures(*key, count) for key, count in failures.items()),
             logged_in=logged_in,
+            slow=tuple(SlowClient(*key, count) for key, count in slow.items()),
             routes={
                 route: RouteCounts(int(row[0]), int(row[1]), int(row[2]), row[3], int(row[4]))
                 for route, row in self._routes.items()

@@ -21,6 +21,7 @@ __all__ = [
     "LoginPolicy",
     "RouteAsked",
     "RouteCounts",
+    "SlowClient",
     "ThreatReport",
     "ThreatSnapshot",
 ]
@@ -110,6 +111,7 @@ class ThreatSnapshot(Snapshot, frozen=True, kw_only=True):
         floods: routes under a flood.
         challenge: None when nobody is challenged.
         probing: different paths that one client may ask for in vain within a minute.
+        slow: requests of one client that may be cut off for slowness; one is forgotten each half minute.
     """
 
     policy: Policy = Policy()
@@ -125,6 +127,7 @@ class ThreatSnapshot(Snapshot, frozen=True, kw_only=True):
     floods: tuple[FloodPolicy, ...] = ()
     challenge: ChallengeKey | None = None
     probing: int = 40
+    slow: int = 20
 
 
 class RouteCounts(msgspec.Struct, frozen=True, array_like=True):
@@ -161,6 +164,18 @@ class LoginFailures(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class SlowClient(msgspec.Struct, frozen=True, array_like=True):
+    """Requests of a client that were cut off since the last report, since their head, body or answer went too slowly.
+
+    Attributes:
+        how: `head`, `body` or `read`.
+    """
+
+    client: str
+    how: str
+    count: int
+
+
 class ThreatReport(Report, frozen=True, kw_only=True):
     """What one guard saw; counts are cumulative; events, failures, `asked` and talkers are since the last report.
 
@@ -175,6 +190,7 @@ class ThreatReport(Report, frozen=True, kw_only=True):
         lost: events that there was no room for, cumulative.
         failures: failed log-ins.
         logged_in: accounts and addresses that succeeded after failures.
+        slow: clients that were too slow.
         routes: by route.
         asked: by route.
         talkers: by route, those who asked most.
@@ -192,6 +208,7 @@ class ThreatReport(Report, frozen=True, kw_only=True):
     lost: int = 0
     failures: tuple[LoginFailures, ...] = ()
     logged_in: tuple[tuple[str, str], ...] = ()
+    slow: tuple[SlowClient, ...] = ()
     routes: dict[str, RouteCounts] = msgspec.field(default_factory=dict)
     asked: dict[str, RouteAsked] = msgspec.field(default_factory=dict)
     talkers: dict[str, tuple[Talker, ...]] = msgspec.field(default_factory=dict)

@@ -2,15 +2,16 @@
 
 import ipaddress
 from collections.abc import Iterable
-from math import isnan
+from math import inf, isnan
 
 from seawall.core.clock import Clock
 from seawall.core.errors import InvalidError
+from seawall.systems.threats.buckets import LeakyBuckets
 from seawall.systems.threats.consequences import ACTIONS, Consequences
 from seawall.systems.threats.events import ThreatEvent
 from seawall.systems.threats.floods import Flood
 from seawall.systems.threats.logins import LoginAlarm, LoginWatch
-from seawall.systems.threats.messages import LoginPolicy, ThreatReport, ThreatSnapshot
+from seawall.systems.threats.messages import LoginPolicy, SlowClient, ThreatReport, ThreatSnapshot
 from seawall.systems.threats.model import Action, Level, Mode, Severity, ThreatClass
 from seawall.systems.threats.networks import parse_network, subject_of_address
 from seawall.systems.threats.notices import Notices
@@ -31,6 +32,7 @@ _MAX_OFFENDERS = 1000
 _NOBODY = "client:"
 """Whoever comes through a Unix socket has no address."""
 _HEARD = 60.0
+_SLOW_LEAK = 1.0 / 30.0
 _MAX_HEARD = 10_000
 
 
@@ -50,6 +52,7 @@ class Offences:
         self._policy: LoginPolicy | None = None
         self._watch: LoginWatch | None = None
         self._mode = self._login_mode = Mode.OFF
+        self._slow = LeakyBuckets(ThreatSnapshot(version=0).slow, _SLOW_LEAK)
         self._heard: dict[str, float] = {}
         self._flooded: frozenset[str] = frozenset()
 
@@ -60,6 +63,8 @@ class Offences:
             self._policy = policy
             self._watch = None if policy is None else LoginWatch(policy.limits)
         self._mode = snapshot.policy.mode
+        if snapshot.slow != self._slow.capacity:
+            self._slow = LeakyBuckets(snapshot.slow, _SLOW_LEAK)
         modes = [mode_of(snapshot, path) for path in policy.paths] if policy is not None else []
         self._login_mode = Mode.BLOCK if Mode.BLOCK in modes else Mode.LOG if Mode.LOG in modes else Mode.OFF
 
@@ -70,6 +75,9 @@ class Offences:
             self._event(event, now)
         if self._watch is not None and self._login_mode is not Mode.OFF:
             self._logins(self._watch, report, now)
+        if self._mode is not Mode.OFF:
+            for one in report.slow:
+                self._slow_client(one, now)
 
     def abuse(self, key: str, rule: str) -> None:
         """Take a key of the limiter that went on after it was blocked again and again."""
@@ -111,10 +119,7 @@ class Offences:
     def _event(self, event: ThreatEvent, now: float) -> None:
         if event.category is ThreatClass.BRUTE_FORCE:
             for subject in (subject_of_address(event.client), f"account:{event.account}"):
-                self._heard.pop(subject, None)
-                self._heard[subject] = now
-            while len(self._heard) > _MAX_HEARD:
-                del self._heard[next(iter(self._heard))]
+                self._hear(subject, now)
         severity = _SEVERITIES.get(event.level)
         if severity is None or event.shadow or event.category in _JUDGED_ELSEWHERE or not event.client:
             return
@@ -141,6 +146,36 @@ class Offences:
             for alarm in alarms.values():
                 self._alarm(alarm, failures.client, failures.account, now)
 
+    def _slow_client(self, one: SlowClient, now: float) -> None:
+        if self._consequences.is_allowed(one.client):
+            return
+        subject = subject_of_address(one.client)
+        over = sum(self._slow.pour(subject, now) for _ in range(min(one.count, _MAX_FAILURES)))
+        if not over:
+            return
+        shadow, action = self._mode is not Mode.BLOCK, Action.THROTTLE
+        before = after = self._consequences.standing(subject)
+        if not shadow:
+            for _ in range(over):
+                after = self._consequences.report(subject, Severity.HIGH, "slow requests")
+            if after.step <= before.step:
+                return
+            action = ACTIONS[after.step]
+        elif now - self._heard.get(f"slow {subject}", -inf) < _HEARD:
+            return
+        self._hear(f"slow {subject}", now)
+        what = {"head": "request heads", "body": "bodies", "read": "reading of answers"}.get(one.how, one.how)
+        detail = (
+            f"slow-rate attack: more than {self._slow.capacity:.0f} requests were cut off, the last for slow {what}"
+        )
+        self._notices.tell(ThreatClass.DDOS, Level.HIGH, action, detail, shadow=shadow, client=one.client)
+
+    def _hear(self, what: str, now: float) -> None:
+        self._heard.pop(what, None)
+        self._heard[what] = now
+        while len(self._heard) > _MAX_HEARD:
+            del self._heard[next(iter(self._heard))]
+
     def _alarm(self, alarm: LoginAlarm, client: str, account: str, now: float) -> None:
         subject, shadow = alarm.subject, self._login_mode is not Mode.BLOCK
         action = Action.THROTTLE
@@ -152,9 +187,9 @@ class Offences:
             after = self._consequences.report(subject, severity, alarm.kind, shared=alarm.shared)
             grew, action = after.step > before.step, ACTIONS[after.step]
         # Guards tell of what they see alone; what only their sum shows is told here.
-        if not grew or now - self._heard.get(subject, float("-inf")) < _HEARD:
+        if not grew or now - self._heard.get(subject, -inf) < _HEARD:
             return
-        self._heard[subject] = now
+        self._hear(subject, now)
         self._notices.tell(
             ThreatClass.BRUTE_FORCE,
             Level.HIGH,

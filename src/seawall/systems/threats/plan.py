@@ -61,6 +61,7 @@ def snapshot_of(settings: ThreatDetectionSettings) -> ThreatSnapshot:
         logins=_logins(settings) if logins.paths else None,
         response=response_of(settings),
         probing=settings.probing,
+        slow=settings.slow,
     )
 
 

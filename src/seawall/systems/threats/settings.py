@@ -154,6 +154,14 @@ class ThreatDetectionSettings(Section):
     probing: Integer = setting(
         40, "Paths that one client may ask for in vain within a minute.", unit="paths", ge=1, le=100_000
     )
+    slow: Integer = setting(
+        20,
+        "Requests of one client that may be cut off, since head, body or answer went too slowly; one is forgotten each"
+        " half minute.",
+        unit="requests",
+        ge=1,
+        le=100_000,
+    )
     csrf: CsrfSettings = setting(CsrfSettings(), "Requests that a browser was made to send.")
     logins: LoginSettings = setting(LoginSettings(), "Where people log in, and how often they may fail.")
     floods: FloodSettings = setting(FloodSettings(), "Routes that are asked far more than usual.")

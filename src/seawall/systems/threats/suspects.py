@@ -73,9 +73,7 @@ class Suspects:
             return
         # An unknown number of faces is one: whoever asks little is not looked at.
         each = {subject: rate / max(faces, 1) for subject, (rate, faces) in clients.items()}
-        over = {
-            subject for subject, rate in each.items() if rate > self._source and clients[subject][1] < MANY_FACES
-        }
+        over = {subject for subject, rate in each.items() if rate > self._source and clients[subject][1] < MANY_FACES}
         others = [rate for subject, rate in each.items() if subject not in over]
         # Those who come to bear no more than the others are no suspects, and without others nobody is.
         beside = _BESIDE * median(others) if others else float("inf")
