@@ -157,7 +157,7 @@ async def test_a_client_that_leaves_is_noticed_though_the_instance_was_slow_to_t
     gates[upstream] = asyncio.Event()
     async with gateway(upstream) as running:
         client = await running.client()
-        await client.send(post(b"x" * 8_000_000))
+        client.write(post(b"x" * 8_000_000))  # more than the sockets between take, so nobody waits for it to be gone
         await until(lambda: any(connection.held for connection in running.worker.runtime.connections))
         gates[upstream].set()
         await asyncio.wait_for(taken.wait(), 10)
