@@ -9,20 +9,15 @@ from seawall.core.paths import compared_path
 from seawall.core.request import Request
 from seawall.systems.threats.askers import network_of
 from seawall.systems.threats.buckets import LeakyBuckets
-from seawall.systems.threats.distinct import DistinctCounter
 from seawall.systems.threats.logins import LoginWatch
 from seawall.systems.threats.messages import FloodPolicy, LoginPolicy, ThreatSnapshot
 from seawall.systems.threats.model import Severity, ThreatClass
 from seawall.systems.threats.networks import subject_of_address
+from seawall.systems.threats.probing import ProbeWatch
 from seawall.systems.threats.sources import EVERYWHERE
 
 __all__ = ["Alarm", "Conduct"]
 
-_PERIOD = 60.0
-"""Seconds over which paths asked for in vain are counted."""
-_MAX_PROBERS = 10_000
-_MOSTLY, _NEARLY_ALL = 0.5, 0.8
-_IN_VAIN = frozenset({400, 403, 404, 405})
 _FLOOD_SECONDS = 2.0
 """Seconds of its allowance that a client may use up at once."""
 _SEVERITIES = {
@@ -55,10 +50,9 @@ class Conduct:
 
     def __init__(self) -> None:
         self._policy: LoginPolicy | None = None
-        self._probing = 40
         self._logins: LoginWatch | None = None
         self._floods: dict[str, tuple[FloodPolicy, LeakyBuckets]] = {}
-        self._probers: dict[str, _Prober] = {}
+        self._probes = ProbeWatch()
         self.flooded = False
         """Whether any route is under a flood."""
 
@@ -67,7 +61,7 @@ class Conduct:
         if snapshot.logins != self._policy:
             self._policy = snapshot.logins
             self._logins = None if snapshot.logins is None else LoginWatch(snapshot.logins.limits)
-        self._probing = snapshot.probing
+        self._probes.borne = snapshot.probing
         known = self._floods
         self._floods = {
             flood.route: (flood, known[flood.route][1] if flood.route in known else LeakyBuckets(_FLOOD_SECONDS, 1.0))
@@ -121,38 +115,12 @@ class Conduct:
             yield Alarm(ThreatClass.BRUTE_FORCE, _SEVERITIES[alarm.kind], alarm.subject, detail, alarm.shared)
 
     def answered(self, request: Request, status: int, now: float) -> Alarm | None:
-        """Take note of an answer, and return an alarm when a client asks for too much that is not there.
-
-        A crowd behind one address asks for much that is not there, too, but for far more that is: what counts is that
-        most of what was asked since the first miss was in vain.
-        """
-        client = subject_of_address(request.client)
-        prober = self._probers.get(client)
-        if prober is not None:
-            prober.asked += 1
-            if not 0.0 <= now - prober.since < _PERIOD:
-                del self._probers[client]
-                prober = None
-        if status not in _IN_VAIN:
+        """Take note of an answer, and return an alarm when a client asks for too much that is not there."""
+        found = self._probes.answered(request, status, now)
+        if found is None:
             return None
-        if prober is None:
-            self._make_room()
-            prober = self._probers[client] = _Prober(now)
-        prober.missed += 1
-        prober.paths.add(request.path.decode("latin-1"))
-        count = prober.paths.count()
-        share = prober.missed / prober.asked
-        if count <= self._probing or share <= _MOSTLY:
-            return None
-        del self._probers[client]
-        severity = Severity.CRITICAL if share > _NEARLY_ALL else Severity.HIGH
-        detail = f"{count} paths asked for in vain within {_PERIOD:.0f} s, {share:.0%} of its requests"
-        return Alarm(ThreatClass.PROBING, severity, client, detail, shared=False)
-
-    def _make_room(self) -> None:
-        if len(self._probers) >= _MAX_PROBERS:
-            for oldest in list(self._probers)[: _MAX_PROBERS // 8]:
-                del self._probers[oldest]
+        severity = Severity.CRITICAL if found.nearly_all else Severity.HIGH
+        return Alarm(ThreatClass.PROBING, severity, found.subject, found.detail, shared=False)
 
 
 def _pour(buckets: LeakyBuckets, subject: str, rate: float, now: float) -> bool:
@@ -160,15 +128,3 @@ def _pour(buckets: LeakyBuckets, subject: str, rate: float, now: float) -> bool:
     if rate == inf:
         return False
     return buckets.pour(subject, now, 1.0 / rate) if rate > 0.0 else True
-
-
-class _Prober:
-    """What a client asked since its first miss."""
-
-    __slots__ = ("asked", "missed", "paths", "since")
-
-    def __init__(self, now: float) -> None:
-        self.paths = DistinctCounter()
-        self.since = now
-        self.asked = 1
-        self.missed = 0
