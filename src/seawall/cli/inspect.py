@@ -46,7 +46,7 @@ class Asked(msgspec.Struct):
 
     url: str = "/"
     method: str = "GET"
-    headers: dict[str, str | list[str]] = {}
+    headers: dict[str, str | list[str]] | None = None
     body: str | _Encoded | None = None
 
 
@@ -161,7 +161,7 @@ def _request(line: bytes) -> "tuple[Request, bytes]":
             rest = question + rest
         url, host = f"/{rest}", authority.lower().encode()
     headers: list[tuple[bytes, bytes]] = []
-    for name, values in asked.headers.items():
+    for name, values in (asked.headers or {}).items():
         key = name.lower().encode()
         headers.extend((key, value.encode().strip()) for value in ([values] if isinstance(values, str) else values))
         if key == b"host" and not host:

@@ -98,6 +98,15 @@ def test_a_value_is_found_where_it_is(target, headers, body, place):
     assert found(target, headers, body) == place
 
 
+@pytest.mark.parametrize("more", ["", "&a=1&b=2&c=3"])
+def test_a_value_without_a_name_is_read_whole_though_it_has_an_equals_sign(more):
+    split = (marker(word="or b=1"),)
+    assert found("/", FORM, f"a' or b=1{more}".encode(), detectors=split) == [(K.FORM, "a' or b", True)]
+    assert found(f"/?a'%20or%20b=1{more}", detectors=split) == [(K.QUERY, "a'%20or%20b", True)]
+    assert found(f"/?filter%5Bor b=1{more}", detectors=split) == [(K.QUERY, "filter%5Bor b", True)]
+    assert found(f"/?filter%5Bb%5D=1{more}", detectors=(marker(word="b]=1"),)) == []
+
+
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "video/mp4"])
 def test_binary_bodies_are_not_read(content_type):
     assert found("/", ((b"content-type", content_type),), b"\x89PNG\x00\x00<evil>") == []

@@ -56,6 +56,8 @@ _NESTING = 3
 _MANY = 4
 """Pairs from which on one look at all of them costs less than one at each."""
 _SHORT = 16
+# What names of parameters consist of, in whatever framework.
+_NAME = re.compile(r"(?:[\w.\[\]:$@*/|~-]|%(?:5[bBdDfF]|2[4dDeEfF]|3[aA]|7[cC]))*")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -163,9 +165,9 @@ def _add_fields(headers: Sequence[Header], basket: Basket) -> None:
         keys.append(key)
 
 
-def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:  # noqa: C901 - a flat loop, in which a call costs most
+def add_pairs(pairs_text: str, kind: PlaceKind, basket: Basket) -> None:  # noqa: C901 - a flat loop, in which a call costs most
     """Add the names and values of `name=value&...`, `+` read as a space; they are percent-decoded as views later."""
-    pairs = text.replace("+", " ").split("&")
+    pairs = pairs_text.replace("+", " ").split("&")
     granted = basket.room(len(pairs))
     if granted < len(pairs):
         pairs = pairs[:granted]
@@ -178,9 +180,11 @@ def add_pairs(text: str, kind: PlaceKind, basket: Basket) -> None:  # noqa: C901
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if separator and inert(name) is None:
-            key = hash(name)
+            # What is no name at all may be a value that was split at its first `=`.
+            text = name if _NAME.fullmatch(name) is not None else pair
+            key = hash(text)
             if key not in young and key not in old:
-                items.append((kind, name, name, True, Scope.ALL))
+                items.append((kind, name, text, True, Scope.ALL))
                 keys.append(key)
         if not separator:
             value = name
@@ -219,7 +223,9 @@ def _worth_reading(pairs: list[str], ends: Ends) -> list[str]:
     if worth is None:
         return pairs
     count = len(pairs)
-    return [pairs[index] for index in sorted({numbers[line] % count for line in worth})] if numbers else []
+    wanted = {numbers[line] % count for line in worth} if numbers else set()
+    wanted.update(index for index in numbers if index < count and _NAME.fullmatch(names[index]) is None)
+    return [pairs[index] for index in sorted(wanted)]
 
 
 def add_nested(kind: PlaceKind, name: "str | int", text: str, basket: Basket, depth: int = _NESTING) -> bool:
