@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 
 from seawall.adapters.alerts import AlertChannel, AlertSender, EmailChannel, SlackChannel, WebhookChannel
+from seawall.adapters.anomaly import HalfSpaceScores
 from seawall.adapters.events_sqlite import SQLiteEvents
 from seawall.adapters.geoip import open_countries
 from seawall.adapters.pattern_cache import PatternCache
 from seawall.core.clock import Clock
 from seawall.state.open import redact_url
+from seawall.systems.threats.clients import FEATURES
 from seawall.systems.threats.events import EventStore, ThreatEvent, ecs_of
 from seawall.systems.threats.recorder import EventLog
 from seawall.systems.threats.settings import ThreatDetectionSettings
@@ -83,6 +85,14 @@ class ThreatTools:
         """
         path = settings.events.geoip_database or self._geoip_database
         return open_countries(str(Path(path).expanduser())) if path else None
+
+    def client_scores(self, settings: ThreatDetectionSettings, rng: random.Random) -> HalfSpaceScores | None:
+        """Return a model of how clients behave; None where they are not judged.
+
+        Raises:
+            ConfigurationError: a package is missing.
+        """
+        return HalfSpaceScores(FEATURES, rng.randrange(2**31)) if settings.judge_clients else None
 
     def log(self, settings: ThreatDetectionSettings) -> EventLog | None:
         """Return what appends events as lines of JSON to the configured file; None when there is none."""

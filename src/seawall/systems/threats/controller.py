@@ -1,4 +1,4 @@
-"""The threat controller: bans, floods, baselines and events, from what all guards saw."""
+"""The threat controller: bans, floods, baselines and events; one class, since its step needs all that it knows."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ from seawall.state.scripts import PUT_IF_ABSENT
 from seawall.systems.threats.actions import Action, ActionResult
 from seawall.systems.threats.alerting import AlertGate
 from seawall.systems.threats.book import ThreatBook
+from seawall.systems.threats.clients import threshold_of
 from seawall.systems.threats.consequences import Consequences
 from seawall.systems.threats.events import EventPage, EventQuery, ThreatEvent
 from seawall.systems.threats.floods import Flood, FloodWatch
@@ -28,8 +29,8 @@ from seawall.systems.threats.model import Level, Mode, ThreatClass
 from seawall.systems.threats.notices import Notices
 from seawall.systems.threats.offences import Offences
 from seawall.systems.threats.operations import Operations
-from seawall.systems.threats.overview import ThreatStatus, overview
-from seawall.systems.threats.plan import flood_limits_of, oddity_of, response_of, snapshot_of
+from seawall.systems.threats.overview import Learned, ThreatStatus, overview
+from seawall.systems.threats.plan import client_watch_of, flood_limits_of, oddity_of, response_of, snapshot_of
 from seawall.systems.threats.proof import Proof
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import AnyRecord, BanRecord, ExclusionsRecord, OffencesRecord
@@ -78,6 +79,7 @@ class ThreatController:
         self._floods = FloodWatch(flood_limits_of(self._settings))
         self._flooded: tuple[Flood, ...] = ()
         self._usual = Usual(oddity_of(self._settings))
+        self._clients = client_watch_of(context.threat_tools.client_scores(self._settings, context.rng), self._settings)
         self._looked = -math.inf
         self._operations = Operations(
             self._book,
@@ -155,11 +157,14 @@ class ThreatController:
         base = snapshot_of(settings)
         await asyncio.to_thread(self._proof.check, base)
         # Opened anew even where the path is the same: a database is replaced by a newer one every few weeks.
+        scores = await asyncio.to_thread(self._context.threat_tools.client_scores, settings, self._context.rng)
         country = await asyncio.to_thread(self._context.threat_tools.countries, settings)
         if settings.alerts != self._settings.alerts:
             tools = self._context.threat_tools
             await self._recorder.tell_by(tools.alerts(settings, self._clock, self._context.rng))
         self._notices.country = country
+        if settings.judge_clients != self._settings.judge_clients:
+            self._clients = client_watch_of(scores, settings)
         old, self._settings, self._base = self._settings, settings, base
         self._consequences.configure(response_of(settings))
         if settings.floods != old.floods:
@@ -167,6 +172,8 @@ class ThreatController:
             self._flooded = ()
         if settings.anomaly_threshold != old.anomaly_threshold:
             self._usual = Usual(oddity_of(settings))
+            if self._clients is not None:
+                self._clients.threshold = threshold_of(settings.anomaly_threshold)
         if self._challenge is not None:
             self._challenge = msgspec.structs.replace(self._challenge, bits=settings.challenge.bits)
         self._recorder.max_age = settings.events.max_age_ms / 1000
@@ -218,6 +225,8 @@ class ThreatController:
         self._tally.add(worker, report)
         self._recorder.take(report.events)
         self._offences.take(report)
+        if self._clients is not None:
+            self._clients.take(report.deeds)
 
     def on_worker_gone(self, worker: WorkerId) -> None:
         """Forget a worker's gauges; its counts stay in the totals."""
@@ -249,6 +258,9 @@ class ThreatController:
         if now - self._looked >= _LOOK:
             self._looked = now
             self._look(now)
+        if self._clients is not None:
+            for odd in self._clients.step(now):
+                self._offences.odd(odd)
         self._book.forget_expired()
         if self._resuming and self._book.loaded:
             self._resuming, self._stale = False, True
@@ -349,8 +361,7 @@ class ThreatController:
             self._tally,
             self._book,
             self._recorder,
-            self._usual,
-            self._flooded,
+            Learned(self._usual, self._flooded, self._clients),
             self.health(),
             top,
         )

@@ -10,6 +10,7 @@ from seawall.core.request import Request
 from seawall.systems.threats.challenge import Challenger
 from seawall.systems.threats.conduct import Alarm, Conduct
 from seawall.systems.threats.csrf import BypassPattern, CsrfCheck
+from seawall.systems.threats.deeds import Deeds
 from seawall.systems.threats.engine import ThreatEngine
 from seawall.systems.threats.events import ThreatEvent
 from seawall.systems.threats.forms import account_of, query_of
@@ -27,6 +28,8 @@ __all__ = ["ThreatGuard"]
 
 _LOCAL_BAN = 60.0
 """Seconds of a ban of this guard's own; the controller's, which every gateway heeds, comes within one of them."""
+_DEEDS = 2.5
+"""Seconds between two words on what clients did."""
 _BINARY = (b"image/", b"audio/", b"video/", b"font/", b"application/grpc", b"application/zip", b"application/pdf")
 _PASS = Ruling()
 _SEVERITIES = {
@@ -70,6 +73,8 @@ class ThreatGuard:
         self._worker = worker or random(4).hex()
         self._count = 0
         self._journal = Journal()
+        self._deeds = Deeds()
+        self._told_deeds = monotonic()
         self._reported = monotonic()
         self._lists = AccessLists()
         self._engine: ThreatEngine | None = None
@@ -237,6 +242,8 @@ class ThreatGuard:
             stopped: whether a ruling stopped it; its status says nothing then of log-ins or of what is there.
         """
         self._journal.answered(route, status, seconds, held)
+        if self.snapshot.judge_clients:
+            self._deeds.note(request, status, held)
         client = request.client
         if stopped or not client or self._mode(request) is Mode.OFF:
             return
@@ -271,7 +278,11 @@ class ThreatGuard:
         """Return what was seen; events and the like are told once."""
         now = self._monotonic()
         span, self._reported = max(now - self._reported, 0.0), now
-        return self._journal.report(span=span, full=full)
+        report = self._journal.report(span=span, full=full)
+        if self.snapshot.judge_clients and not 0.0 <= now - self._told_deeds < _DEEDS:
+            self._told_deeds = now
+            return msgspec.structs.replace(report, deeds=self._deeds.told())
+        return report
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

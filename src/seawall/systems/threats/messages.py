@@ -3,6 +3,7 @@
 import msgspec
 
 from seawall.core.snapshot import Report, Snapshot
+from seawall.systems.threats.deeds import ClientDeeds
 from seawall.systems.threats.events import ThreatEvent
 from seawall.systems.threats.inspection.policy import Policy
 from seawall.systems.threats.logins import LoginLimits
@@ -112,6 +113,7 @@ class ThreatSnapshot(Snapshot, frozen=True, kw_only=True):
         challenge: None when nobody is challenged.
         probing: different paths that one client may ask for in vain within a minute.
         slow: requests of one client that may be cut off for slowness; one is forgotten each half minute.
+        judge_clients: whether to tell what each client did.
     """
 
     policy: Policy = Policy()
@@ -128,6 +130,7 @@ class ThreatSnapshot(Snapshot, frozen=True, kw_only=True):
     challenge: ChallengeKey | None = None
     probing: int = 40
     slow: int = 20
+    judge_clients: bool = False
 
 
 class RouteCounts(msgspec.Struct, frozen=True, array_like=True):
@@ -191,6 +194,7 @@ class ThreatReport(Report, frozen=True, kw_only=True):
         failures: failed log-ins.
         logged_in: accounts and addresses that succeeded after failures.
         slow: clients that were too slow.
+        deeds: what clients did, every few seconds where `ThreatSnapshot.judge_clients` asks for it.
         routes: by route.
         asked: by route.
         talkers: by route, those who asked most.
@@ -209,6 +213,7 @@ class ThreatReport(Report, frozen=True, kw_only=True):
     failures: tuple[LoginFailures, ...] = ()
     logged_in: tuple[tuple[str, str], ...] = ()
     slow: tuple[SlowClient, ...] = ()
+    deeds: tuple[ClientDeeds, ...] = ()
     routes: dict[str, RouteCounts] = msgspec.field(default_factory=dict)
     asked: dict[str, RouteAsked] = msgspec.field(default_factory=dict)
     talkers: dict[str, tuple[Talker, ...]] = msgspec.field(default_factory=dict)

@@ -7,6 +7,7 @@ from math import inf, isnan
 from seawall.core.clock import Clock
 from seawall.core.errors import InvalidError
 from seawall.systems.threats.buckets import LeakyBuckets
+from seawall.systems.threats.clients import ClientOddity
 from seawall.systems.threats.consequences import ACTIONS, Consequences
 from seawall.systems.threats.events import ThreatEvent
 from seawall.systems.threats.floods import Flood
@@ -115,6 +116,17 @@ class Offences:
                 if subject != _NOBODY:
                     shared = subject.endswith("/24")
                     self._consequences.report(subject, Severity.HIGH, "flood", shared=shared)
+
+    def odd(self, one: ClientOddity) -> None:
+        """Take a client that is unlike all others: its limits fall, and nothing else follows."""
+        if self._mode is Mode.OFF or self._consequences.is_allowed(one.client):
+            return
+        shadow = self._mode is not Mode.BLOCK
+        if not shadow:
+            self._consequences.suspect(subject_of_address(one.client), Severity.MEDIUM)
+        self._notices.tell(
+            ThreatClass.ANOMALY, Level.MEDIUM, Action.THROTTLE, one.detail, shadow=shadow, client=one.client
+        )
 
     def _event(self, event: ThreatEvent, now: float) -> None:
         if event.category is ThreatClass.BRUTE_FORCE:

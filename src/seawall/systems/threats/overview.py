@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from math import isnan
 from typing import Annotated
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from seawall.systems.threats.book import ThreatBook
+from seawall.systems.threats.clients import ClientWatch
 from seawall.systems.threats.floods import Flood
 from seawall.systems.threats.messages import ThreatSnapshot
 from seawall.systems.threats.model import Mode
@@ -17,7 +19,7 @@ from seawall.systems.threats.sources import EVERYWHERE
 from seawall.systems.threats.tally import Tally
 from seawall.systems.threats.usual import Usual
 
-__all__ = ["MAX_LISTED", "ThreatStatus", "overview"]
+__all__ = ["MAX_LISTED", "Learned", "ThreatStatus", "overview"]
 
 MAX_LISTED = 1000
 """Bans and list entries that are listed; their numbers are told in full."""
@@ -68,6 +70,13 @@ class RouteView(_View):
     odd: list[str]
 
 
+class ClientsView(_View):
+    """The second opinion on clients."""
+
+    judged: Annotated[int, Field(description="Clients, once in ten seconds.", ge=0)]
+    odd: Annotated[int, Field(description="Of them, those that were unlike all others.", ge=0)]
+
+
 class ThreatStatus(_View):
     """Threat detection now, over all workers of this gateway."""
 
@@ -96,7 +105,16 @@ class ThreatStatus(_View):
     lists: Annotated[list[ListView], Field(description=f"At most {MAX_LISTED}.")]
     floods: list[FloodView]
     baselines: list[RouteView]
+    judged_clients: Annotated[ClientsView | None, Field(description="null where clients are not judged.")]
     lost_events: Annotated[int, Field(description="Events that there was no room for.", ge=0)]
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What is known of traffic: what is usual, the floods that are on, and what judges clients, if anything does."""
+
+    usual: Usual
+    floods: Sequence[Flood]
+    clients: ClientWatch | None
 
 
 def overview(
@@ -104,15 +122,14 @@ def overview(
     tally: Tally,
     book: ThreatBook,
     recorder: Recorder,
-    usual: Usual,
-    floods: Sequence[Flood],
+    learned: Learned,
     findings: Mapping[str, str],
     top: int,
 ) -> ThreatStatus:
     """Return the status; `top` bounds routes, countries and sources."""
     inspected, partial, lost = tally.scalars
     bans = sorted(book.records(BanRecord), key=lambda one: (one.by != "operator", -(one.until or _LAST), one.name))
-    clients = tally.clients.lately()
+    clients, watch = tally.clients.lately(), learned.clients
     return ThreatStatus(
         version=max(snapshot.version, 0),
         mode=snapshot.policy.mode,
@@ -156,11 +173,13 @@ def overview(
                 clients=one.sources,
                 offenders=len(one.offenders),
             )
-            for one in floods
+            for one in learned.floods
         ],
         baselines=[
-            RouteView(route=one.route, usual=one.means, warm=one.warm, odd=list(one.odd)) for one in usual.views()
+            RouteView(route=one.route, usual=one.means, warm=one.warm, odd=list(one.odd))
+            for one in learned.usual.views()
         ],
+        judged_clients=None if watch is None else ClientsView(judged=watch.judged, odd=watch.odd),
         lost_events=lost + recorder.lost,
     )
 

@@ -3,6 +3,7 @@
 import math
 
 from seawall.systems.threats.baseline import SUSPICIOUS
+from seawall.systems.threats.clients import ClientScores, ClientWatch, threshold_of
 from seawall.systems.threats.floods import FloodLimits
 from seawall.systems.threats.inspection.policy import Caps, Exclusion, OverCap, Policy, Thresholds
 from seawall.systems.threats.logins import LoginLimits
@@ -12,7 +13,7 @@ from seawall.systems.threats.networks import pack
 from seawall.systems.threats.response import ResponseLimits
 from seawall.systems.threats.settings import ThreatDetectionSettings
 
-__all__ = ["flood_limits_of", "oddity_of", "policy_of", "response_of", "snapshot_of"]
+__all__ = ["client_watch_of", "flood_limits_of", "oddity_of", "policy_of", "response_of", "snapshot_of"]
 
 
 def policy_of(settings: ThreatDetectionSettings) -> Policy:
@@ -62,6 +63,7 @@ def snapshot_of(settings: ThreatDetectionSettings) -> ThreatSnapshot:
         response=response_of(settings),
         probing=settings.probing,
         slow=settings.slow,
+        judge_clients=settings.judge_clients,
     )
 
 
@@ -90,6 +92,11 @@ def flood_limits_of(settings: ThreatDetectionSettings) -> FloodLimits:
 def oddity_of(settings: ThreatDetectionSettings) -> float:
     """Return the modified z-score above which traffic is odd: 3.5 in the middle, half of it at 0, twice at 1."""
     return SUSPICIOUS * math.pow(4.0, settings.anomaly_threshold - 0.5)
+
+
+def client_watch_of(scores: ClientScores | None, settings: ThreatDetectionSettings) -> ClientWatch | None:
+    """Return what judges clients by a model of them; None without one."""
+    return None if scores is None else ClientWatch(scores, threshold_of(settings.anomaly_threshold))
 
 
 def _logins(settings: ThreatDetectionSettings) -> LoginPolicy:

@@ -147,9 +147,15 @@ class ThreatDetectionSettings(Section):
     )
     anomaly_threshold: Share = setting(
         0.5,
-        "How odd traffic must be to be reported, 0 to 1: at 0.5 a modified z-score of 3.5, at 0 half, at 1 double.",
+        "How odd traffic must be to be reported, 0 to 1: at 0.5 a modified z-score of 3.5, at 0 half, at 1 double; of a"
+        " client at 0.5 a score of 0.9, at 0 0.8, at 1 none is enough.",
         unit="share",
         env="THREAT_ANOMALY_THRESHOLD",
+    )
+    judge_clients: Switch = setting(
+        False,
+        "Judge each client by how all others behave (extra anomaly); whoever is odd has its limits lowered and is told"
+        " of, and is never refused for it.",
     )
     probing: Integer = setting(
         40, "Paths that one client may ask for in vain within a minute.", unit="paths", ge=1, le=100_000
