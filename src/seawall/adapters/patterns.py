@@ -33,7 +33,7 @@ database.scan(b"a Seawall 42", lambda number, *_: found.append(number))
 raise SystemExit(0 if 7 in found else 1)
 """
 _PROBE_SECONDS = 20.0
-_FORMAT = b"5"
+_FORMAT = b"6"
 _KEPT = 8
 _LONG = 1000
 _SMALL_BOUND = 16
@@ -41,6 +41,14 @@ _MAX_MATCHES = 512
 
 _BOUND = re.compile(rb"(?<!\\)\{(\d*),(\d+)\}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([89a-fA-F][0-9a-fA-F])|.)", re.DOTALL)
+_WIDE = re.compile(rb"[\x80-\xff]|\\x\{")
+# An atom of a pattern and how often it comes.
+_ATOM = re.compile(
+    rb"(?P<atom>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\.)(?P<often>[*+?]|\{(?P<least>\d*)(?P<comma>,?)(?P<most>\d*)\})?",
+    re.DOTALL,
+)
+_TAKES_WIDE = re.compile(rb"\[\^|\\[WSD]|\.\Z")
+_BYTES = 4
 _SURROGATES = {"d8", "d9", "da", "db", "dc", "dd", "de", "df"}
 
 Groups = Sequence[Sequence[str]]
@@ -273,11 +281,14 @@ def _database(groups: Groups, hyperscan: Any, cache: Path | None) -> Any:  # noq
 
 def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -> None:  # noqa: ANN401
     """Compile all patterns; one that is too large is replaced by one that matches more and is smaller."""
-    usual = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE | hyperscan.HS_FLAG_UTF8
+    usual = hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE
     # Each repetition up to a bound is a copy of what is repeated: automata are small and soon compiled without them.
     patterns = [_loose(pattern, 0 if len(pattern) > _LONG else _SMALL_BOUND) for pattern, _ in flat]
     numbers = [number for _, number in flat]
-    flags = [usual] * len(flat)
+    # Automata over bytes are smaller than those over characters, and a quarter faster.
+    wide = [_WIDE.search(pattern) is not None for pattern, _ in flat]
+    flags = [usual | hyperscan.HS_FLAG_UTF8 if each else usual for each in wide]
+    patterns = [one if each else _ATOM.sub(_of_bytes, one) for one, each in zip(patterns, wide, strict=True)]
     try:
         database.compile(expressions=patterns, ids=numbers, flags=flags)
     except hyperscan.HyperscanError:
@@ -298,6 +309,23 @@ def _compile(database: Any, flat: Sequence[tuple[bytes, int]], hyperscan: Any) -
 def _loose(pattern: bytes, kept: int) -> bytes:
     """Return a pattern that matches the same and more: without the upper bounds that are larger than what is kept."""
     return _BOUND.sub(lambda match: match[0] if int(match[2]) <= kept else b"{%s,}" % (match[1] or b"0"), pattern)
+
+
+def _of_bytes(match: re.Match[bytes]) -> bytes:
+    """Return an atom that matches the bytes of whatever characters it matches: each of them may be up to four."""
+    atom, often, most = match["atom"], match["often"] or b"", match["most"]
+    if (atom[:1] == b"[" and atom[:2] != b"[^" and _TAKES_WIDE.search(atom, 1) is None) or atom[:1] not in b"[.\\":
+        return match[0]
+    if atom[:1] == b"\\" and atom[1:] not in (b"W", b"S", b"D"):
+        return match[0]
+    if not often:
+        return b"%s{1,%d}" % (atom, _BYTES)
+    if often == b"?":
+        return b"%s{0,%d}" % (atom, _BYTES)
+    if often in b"*+" or (match["comma"] and not most):
+        return match[0]
+    least = match["least"]
+    return b"%s{%s,%d}" % (atom, least or b"0", int(most or least) * _BYTES)
 
 
 def _compiles(pattern: bytes, flags: int, hyperscan: Any) -> bool:  # noqa: ANN401 - without types

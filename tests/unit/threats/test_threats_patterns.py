@@ -4,7 +4,7 @@ import functools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall.adapters.patterns import BACKENDS, HyperscanMatcher, compile_patterns
@@ -44,6 +44,47 @@ def test_characters_beyond_ascii_are_characters(backend):
     assert set(match("\xc3\x80")) == set()
     assert set(match("caféé")) == {3}
     assert set(match("a\u2029b")) == set()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("a[^b]c", "a\U0001f600c"),
+        ("a.c", "a\u20acc"),
+        (r"a\Wc", "a\u00e9c"),
+        ("a[^b]?c", "a\u20acc"),
+        ("a[^b]{2}c", "a\u20ac\U0001f600c"),
+        ("a[^b]{1,3}c", "a\u20ac\U0001f600\u00e9c"),
+        (r"a[\W_]{2,3}c", "a\u20ac\U0001f600_c"),
+        (r"a(?:[^b]x){0,2}c", "a\u20acx\u20acxc"),
+        (r"a[^]b]c", "a\u20acc"),
+        (r"a\.[^b]", "a.\u20ac"),
+    ],
+)
+def test_a_class_that_takes_any_character_takes_the_bytes_of_one(backend, pattern, text):
+    assert list(compile_patterns(((pattern,),), backend=backend).match(text)) == [0]
+
+
+PIECES = (
+    "select", " from ", "\u20ac", "\U0001f600", "\u00e9", "'", "or", " ", "(", "1", "=", "--", ";", "<a", "union", "/*",
+    "like", "/etc", "id", "|", "\n", "${", "{{", "and", "&&",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(deadline=None)  # the first compiles the patterns
+def test_hyperscan_names_every_group_that_re_names(text):
+    triggers = tuple(detector.triggers for detector in DETECTORS)
+    matching = set(_HYPERSCAN(triggers).match(text))
+    for index, patterns in enumerate(triggers):
+        if any(_compiled(pattern).search(text) for pattern in patterns):
+            assert index in matching, DETECTORS[index].name
+
+
+@functools.cache
+def _compiled(pattern):
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL | re.MULTILINE | re.ASCII)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
