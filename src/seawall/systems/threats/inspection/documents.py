@@ -40,7 +40,7 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
         basket: takes them.
         valid: whether it is JSON indeed; else each string is read, as nobody knows where a lenient parser sees them.
     """
-    names_count = '"query"' in text or any(name in text for name in NAMES_SEEN_AS_PATHS)
+    names_count = '"query"' in text or "constructor" in text or "proto" in text
     if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
         basket.partial = basket.partial or "depth"
     basket.json_text = text
