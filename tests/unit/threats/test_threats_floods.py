@@ -308,6 +308,7 @@ class TestSources:
             counts.look(now)
             assert counts.lately() == {"/": 2, EVERYWHERE: 2}
         counts.add("/", self.packed("b", "c"))
+        counts.look(132.0)
         assert counts.lately() == {"/": 3, EVERYWHERE: 3}
         counts.look(162.0)
         assert counts.lately() == {"/": 2, EVERYWHERE: 2}

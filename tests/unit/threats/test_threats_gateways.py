@@ -108,6 +108,19 @@ async def test_what_operators_say_reaches_every_gateway(threat_sites, store):
         await site.until(lambda one: dict(one.newest.routes) == {"/legacy": Mode.LOG})
 
 
+async def test_modes_and_exclusions_are_in_force_everywhere_within_a_second(threat_sites, store):
+    here, there = await threat_sites(store=store), await threat_sites(store=store)
+    exclusion = {"rule": "xss", "path": "/articles", "name": "body", "example": "<script>alert(1)</script>"}
+    await here.perform("set-mode", mode="log")
+    await there.until(lambda one: one.newest.policy.mode is Mode.LOG, 1.0)
+    await here.perform("exclude", exclusion=exclusion)
+    await there.until(lambda one: one.newest.policy.exclusions, 1.0)
+    await there.perform("set-mode", mode=None)
+    await there.perform("exclude", exclusion=exclusion, remove=True)
+    for site in (here, there):
+        await site.until(lambda one: one.newest.policy.mode is Mode.BLOCK and not one.newest.policy.exclusions, 1.0)
+
+
 async def test_a_restart_keeps_bans_and_lists(threat_sites, store):
     site = await threat_sites({"bans": {"base_ms": 60_000}}, store)
     site.controller.on_report(W0, told(seen(level=CRITICAL)))

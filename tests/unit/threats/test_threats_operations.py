@@ -358,6 +358,24 @@ async def test_events_that_cannot_be_kept_wait_and_are_told(threat_sites, tmp_pa
     await site.until(lambda one: "events" not in one.controller.health())
 
 
+async def test_a_defect_of_the_store_is_told_and_does_not_end_the_keeping_of_events(site, monkeypatch):
+    store = site.controller.recorder.store
+    append = store.append
+    broken = True
+
+    async def sometimes(events):
+        if broken:
+            raise ValueError("broken for the test")
+        await append(events)
+
+    monkeypatch.setattr(store, "append", sometimes)
+    site.controller.on_report(W0, told(seen(level=Level.HIGH)))
+    await site.until(lambda one: "broken for the test" in one.controller.health().get("events", ""))
+    broken = False
+    assert len(await site.events()) == 1
+    await site.until(lambda one: "events" not in one.controller.health())
+
+
 async def test_events_that_wait_are_bounded(threat_sites, tmp_path, monkeypatch):
     monkeypatch.setattr("seawall.systems.threats.recorder._MAX_WAITING", 3)
     site = await threat_sites()

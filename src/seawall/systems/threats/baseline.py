@@ -17,6 +17,7 @@ _SCALE = 0.6745
 _MEAN_SCALE = 1.2533
 """Where the median deviation is 0, the mean one takes its place; as in the source."""
 _HOURS = 168
+_WEEKS = 2
 
 
 class Oddity(msgspec.Struct, frozen=True):
@@ -35,11 +36,38 @@ class Oddity(msgspec.Struct, frozen=True):
     odd: bool
 
 
+class _Rush:
+    """Odd values of an hour of the week: their mean in earlier weeks, and in how many there were enough of them."""
+
+    __slots__ = ("_count", "_enough", "_mean", "_week", "mean", "weeks")
+
+    def __init__(self, enough: int) -> None:
+        self.mean = 0.0
+        self.weeks = 0
+        self._enough = enough
+        self._week = 0
+        self._mean = 0.0
+        self._count = 0
+
+    def turn(self, week: int) -> None:
+        """Take what came up to the end of the last week that there was something as known; what comes now is not."""
+        if week == self._week:
+            return
+        if self._count >= self._enough:
+            self.weeks += 1
+            self.mean = self._mean if self.weeks == 1 else (self.mean + self._mean) / 2.0
+        self._week, self._mean, self._count = week, 0.0, 0
+
+    def note(self, value: float) -> None:
+        self._count += 1
+        self._mean += (value - self._mean) / self._count
+
+
 class Baseline:
     """What is usual of one number, such as requests per second of a route.
 
     Learning freezes while values are odd, so that an attack does not become the usual; after `patience` odd values in a
-    row it goes on, since then the world has changed.
+    row it goes on, since then the world has changed. What was odd at the same hour of two weeks is usual in the third.
 
     Args:
         floor: deviation below which nothing is odd, in the unit of the values: a quiet route's first two requests are
@@ -52,7 +80,7 @@ class Baseline:
     One value costs about 30 us: it is meant for one in some seconds.
     """
 
-    __slots__ = ("_floor", "_frozen", "_patience", "_recent", "_threshold", "_warm_up", "_weekly", "mean")
+    __slots__ = ("_floor", "_frozen", "_patience", "_recent", "_rushes", "_threshold", "_warm_up", "_weekly", "mean")
 
     def __init__(
         self,
@@ -69,6 +97,7 @@ class Baseline:
         self._threshold = threshold
         self._recent: deque[float] = deque(maxlen=max(window, self._warm_up))
         self._frozen = 0
+        self._rushes: dict[int, _Rush] = {}
         self._weekly: dict[int, tuple[float, int]] = {}
         self.mean = math.nan
         """Exponentially weighted mean of what was learned; not a number before the first value."""
@@ -83,18 +112,27 @@ class Baseline:
 
         Args:
             value: finite.
-            hour: of the week, 0 to 167; where this hour of earlier weeks is known, a value near its mean is not odd.
+            hour: hours since some Monday; where this hour of earlier weeks is known, a value near its mean is not odd.
         """
         if not self.warm:
             return Oddity(value, self.mean, 0.0, odd=False)
         usual = median(self._recent)
         score = _score(value, usual, self._recent)
         odd = abs(score) > self._threshold and abs(value - usual) > self._floor
-        if odd and hour is not None and hour in self._weekly:
-            mean, count = self._weekly[hour]
-            if count >= self._warm_up and abs(value - mean) <= max(self._floor, 0.5 * abs(mean)):
-                odd = False
+        if odd and hour is not None:
+            odd = not self._is_of_this_hour(value, hour)
         return Oddity(value, usual, score, odd)
+
+    def _is_of_this_hour(self, value: float, hour: int) -> bool:
+        week, slot = divmod(hour, _HOURS)
+        mean, count = self._weekly.get(slot, (0.0, 0))
+        if count >= self._warm_up and abs(value - mean) <= max(self._floor, 0.5 * abs(mean)):
+            return True
+        rush = self._rushes.get(slot)
+        if rush is None:
+            return False
+        rush.turn(week)
+        return rush.weeks >= _WEEKS and abs(value - rush.mean) <= max(self._floor, 0.5 * abs(rush.mean))
 
     def observe(self, value: float, hour: int | None = None) -> Oddity:
         """Judge a value and learn it, unless it is odd. A value that is not finite is neither judged nor learned."""
@@ -103,6 +141,11 @@ class Baseline:
         oddity = self.judge(value, hour)
         if oddity.odd and self._frozen < self._patience:
             self._frozen += 1
+            if hour is not None:
+                week, slot = divmod(hour, _HOURS)
+                rush = self._rushes.setdefault(slot, _Rush(self._warm_up))
+                rush.turn(week)
+                rush.note(value)
             return oddity
         if not oddity.odd:
             self._frozen = 0

@@ -189,6 +189,11 @@ class Recorder:
                     _log.warning("threat events cannot be kept for now: %s", error)
                 self.trouble = error.message
                 await asyncio.sleep(_RETRY)
+            except Exception as error:  # noqa: BLE001 - logged and told; one defect must not end the keeping of events
+                if not self.trouble:
+                    _log.exception("threat events cannot be kept for now")
+                self.trouble = repr(error)
+                await asyncio.sleep(_RETRY)
             else:
                 self.trouble = ""
 

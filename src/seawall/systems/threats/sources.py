@@ -28,9 +28,7 @@ class SourceCounts:
         Raises:
             InvalidError: it is not what a counter has packed.
         """
-        for counters in (self._since_look, self._lately):
-            for name in (route, EVERYWHERE):
-                counters.setdefault(name, DistinctCounter()).merge(packed)
+        self._since_look.setdefault(route, DistinctCounter()).merge(packed)
 
     def look(self, now: float) -> dict[str, int]:
         """Return how many came since the last look, by route and under `EVERYWHERE`.
@@ -41,10 +39,17 @@ class SourceCounts:
         if not 0.0 <= now - self._turned < _PERIOD:
             self._before, self._lately, self._turned = self._lately, {}, now
         seen, self._since_look = self._since_look, {}
+        everywhere = DistinctCounter()
+        for counter in seen.values():
+            everywhere.merge(counter.packed())
+        if seen:
+            seen[EVERYWHERE] = everywhere
+        for route, counter in seen.items():
+            self._lately.setdefault(route, DistinctCounter()).merge(counter.packed())
         return {route: counter.count() for route, counter in seen.items()}
 
     def lately(self) -> dict[str, int]:
-        """Return how many came within the last 30 to 60 seconds, by route and under `EVERYWHERE`."""
+        """Return how many came within the 30 to 60 seconds before the last look, by route and under `EVERYWHERE`."""
         found = {}
         for route in self._lately.keys() | self._before.keys():
             both = DistinctCounter()

@@ -79,7 +79,7 @@ class Usual:
             return
         self._since = now
         gathered, self._gathered = self._gathered, {}
-        hour = int(wall // 3600) % 168
+        hour = int(wall // 3600)
         for route in gathered.keys() | self._baselines.keys():
             yield from self._judge(route, gathered.get(route, [0.0] * 4), now - since, hour)
 
