@@ -28,6 +28,7 @@ NONE = PackedNetworks()
         ("::1", "client:::1"),
         ("fe80::1%eth0", "client:fe80::1%eth0"),
         ("fd12:3456::1", "client:fd12:3456::1"),
+        ("64:ff9b::c000:207", "client:64:ff9b::c000:207"),
         ("unix", "client:unix"),
         ("", "client:"),
     ],

@@ -337,7 +337,7 @@ class ThreatController:
 
     def samples(self) -> Iterable[Sample]:
         """Yield every series for a scrape."""
-        return samples_of(self._tally, self._book, self._recorder, self._flooded)
+        return samples_of(self._tally, self._book, self._recorder, self._flooded, self._clients)
 
     def health(self) -> dict[str, str]:
         """Return findings that an operator should see; empty when all is well."""

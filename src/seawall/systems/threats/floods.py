@@ -247,7 +247,11 @@ class FloodWatch:
         if strangers <= 0:
             return limits.stranger
         spare = max(max(limits.floor, usual * limits.headroom) - sum(known), 0.0)
-        return min(limits.stranger, max(spare / strangers, _LEAST))
+        share = limits.stranger
+        # In halves, so that guards need not be told anew with each step.
+        while share > _LEAST and share * strangers > spare:
+            share /= 2.0
+        return min(limits.stranger, max(share, _LEAST))
 
     def _learn(self, route: _Route, rates: dict[str, float], seconds: float) -> None:
         """Follow what each talker usually asks, up at once and down slowly: a burst is part of what is usual."""

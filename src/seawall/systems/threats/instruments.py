@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from seawall.core.instruments import InstrumentRegistry, Sample
 from seawall.systems.threats.book import ThreatBook
+from seawall.systems.threats.clients import ClientWatch
 from seawall.systems.threats.floods import Flood
 from seawall.systems.threats.recorder import Recorder
 from seawall.systems.threats.records import BanRecord, ListRecord
+from seawall.systems.threats.sources import EVERYWHERE
 from seawall.systems.threats.tally import Tally
 
 __all__ = ["INSTRUMENTS", "samples_of"]
@@ -30,12 +32,18 @@ LOST = _registry.counter("threat_detection_events_lost_total", "Events that ther
 FEEDBACK = _registry.counter("threat_detection_feedback_total", "Events that operators judged.", ("verdict",))
 BANS = _registry.gauge("threat_detection_bans", "Subjects that are refused or challenged now.", ("by",))
 LISTED = _registry.gauge("threat_detection_listed", "Networks on lists, added at run time.", ("list",))
+CLIENTS = _registry.gauge("threat_detection_clients", "Different clients within the last 30 to 60 s, within some 3 %.")
+JUDGED = _registry.counter(
+    "threat_detection_judged_clients_total", "Clients that were judged by one another.", ("odd",)
+)
 FLOODS = _registry.gauge("threat_detection_floods", "Routes under a flood now.")
 
 INSTRUMENTS = tuple(_registry)
 
 
-def samples_of(tally: Tally, book: ThreatBook, recorder: Recorder, floods: Sequence[Flood]) -> Iterator[Sample]:
+def samples_of(
+    tally: Tally, book: ThreatBook, recorder: Recorder, floods: Sequence[Flood], watch: ClientWatch | None
+) -> Iterator[Sample]:
     """Yield every series of a gateway."""
     inspected, partial, lost = tally.scalars
     yield Sample(INSPECTED, (), inspected)
@@ -57,3 +65,7 @@ def samples_of(tally: Tally, book: ThreatBook, recorder: Recorder, floods: Seque
     yield Sample(LISTED, ("allow",), allowed)
     yield Sample(LISTED, ("block",), len(lists) - allowed)
     yield Sample(FLOODS, (), len(floods))
+    yield Sample(CLIENTS, (), tally.clients.lately().get(EVERYWHERE, 0))
+    if watch is not None:
+        yield Sample(JUDGED, ("yes",), watch.odd)
+        yield Sample(JUDGED, ("no",), watch.judged - watch.odd)

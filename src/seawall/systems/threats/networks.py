@@ -29,7 +29,8 @@ _MAX_NETWORKS = 4_000_000
 _V4 = 4
 _LINK = 0xFE80 >> 6
 _SITE = 0xFC00 >> 9
-"""fe80::/10 and fc00::/7, as their first bits."""
+_TRANSLATED = 0x0064FF9B
+"""fe80::/10, fc00::/7 and 64:ff9b::/32, which holds all of IPv4 (RFC 6052, RFC 8215), as their first bits."""
 
 Range = tuple[int, int, int]
 """(first address, last address, owner)."""
@@ -84,15 +85,15 @@ def subject_of_address(address: str) -> str:
     """Return whom an address stands for: `client:192.0.2.7`, or `network:2001:db8::/64` for one of IPv6.
 
     A host has a whole /64 of IPv6 to itself and may change its address within it at will (RFC 6177, RFC 8981), so that
-    what is done to one of its addresses alone is done to nobody. On a link, and within a site, it is the address that
-    counts: there all hosts share the network. What is no address stands for itself.
+    what is done to one of its addresses alone is done to nobody. On a link, within a site, and where an address of IPv4
+    was translated, the address counts: there many hosts share the network. What is no address stands for itself.
     """
     version, value = _parse_address(address)
     if version == _V4:
         return f"client:{ipaddress.IPv4Address(value)}"
     if not version:
         return f"client:{address}"
-    if value >> 64 == 0 or value >> 118 == _LINK or value >> 121 == _SITE:
+    if value >> 64 == 0 or value >> 118 == _LINK or value >> 121 == _SITE or value >> 96 == _TRANSLATED:
         return f"client:{address}"
     return f"network:{ipaddress.IPv6Address(value >> _HALF_BITS << _HALF_BITS)}/{_HALF_BITS}"
 
