@@ -107,6 +107,30 @@ def test_a_value_without_a_name_is_read_whole_though_it_has_an_equals_sign(more)
     assert found(f"/?filter%5Bb%5D=1{more}", detectors=(marker(word="b]=1"),)) == []
 
 
+def test_a_packed_body_that_does_not_say_so_is_unpacked():
+    assert found("/", JSON, gzip.compress(b'{"a": "<evil>"}')) == [(K.JSON, "a", False)]
+    assert found("/", FORM, gzip.compress(b"a=%3Cevil%3E")) == [(K.FORM, "a", False)]
+
+
+def test_a_raw_upload_is_a_file():
+    upload = ((b"content-type", "application/octet-stream"),)
+    shell = marker("web-shell", category=ThreatClass.WEB_SHELL)
+    for body in (b"<html><evil></html>", b"a text with <evil> in it", b"a=<evil>"):
+        assert found("/", upload, body) == []
+        assert found("/", upload, body, detectors=(shell,)) == [(K.BODY, "", False)]
+    assert found("/", upload, b'{"a": "<evil>"}') == [(K.JSON, "a", False)]
+    assert found("/", ((b"content-type", "image/png"),), b"\x89PNG\x00\x00<evil><?php", detectors=(shell,)) != []
+
+
+def test_what_is_no_text_is_not_read_as_one():
+    noise = bytes((number * 37) % 256 for number in range(2000)) + b"<evil>"
+    assert found("/", JSON, noise) != [], "whatever is said to be JSON is read"
+    assert found("/", ((b"content-type", "application/x-ndarray"),), noise) == []
+    assert found("/", (), b"\x1f\x8b\x08 is how gzip begins, and this is none: <evil>, as it is written") == [
+        (K.BODY, "", False)
+    ]
+
+
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "video/mp4"])
 def test_binary_bodies_are_not_read(content_type):
     assert found("/", ((b"content-type", content_type),), b"\x89PNG\x00\x00<evil>") == []

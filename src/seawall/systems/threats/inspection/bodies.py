@@ -22,7 +22,12 @@ _CHARSETS = frozenset(
 )
 _FORM = re.compile(r"[\w.%\[\]$*-]{1,128}=")
 _BINARY = frozenset({"image", "audio", "video", "font"})
+_FILES = frozenset({"application/octet-stream", "binary/octet-stream", "application/pdf", "application/zip"})
 _PROBE = 512
+_GZIP = b"\x1f\x8b\x08"
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\x0b\x0c\r\x1b"))
+_FEW = 20
+"""One control character in so many is more than any text has."""
 
 
 def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -> None:
@@ -37,6 +42,8 @@ def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -
     encoding = request.header(b"content-encoding")
     if encoding is not None and encoding.strip().lower() not in {b"", b"identity"}:
         body = _decompressed(body, encoding.strip().lower(), basket)
+    elif body[:3] == _GZIP:  # beacons are packed by scripts that cannot say so, as it would make them ask first
+        body = _unpacked(body, (16 + zlib.MAX_WBITS,), basket.caps.bytes + 1) or body
     if len(body) > basket.caps.bytes:
         basket.partial = "bytes"
         body = body[: basket.caps.bytes]
@@ -62,14 +69,26 @@ def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
         add_json(text, basket, valid=valid)
         if not valid:
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
-    elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain")):
+    elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain") and media not in _FILES):
         add_xml(text, basket)
-    elif media.partition("/")[0] in _BINARY or b"\x00" in body[:_PROBE]:
-        return
+    elif media.partition("/")[0] in _BINARY or media in _FILES or _is_binary(body):
+        _add_file(body, text, basket)
     elif _FORM.match(text) and media not in {"text/plain", "text/html", "text/csv", "text/markdown"}:
         add_pairs(text, PlaceKind.FORM, basket)
     else:
         basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
+
+
+def _add_file(body: bytes, text: str, basket: Basket) -> None:
+    """Show a file to those that look for what is run on arrival; one of no text only where a script may be in it."""
+    if b"<?" in body or b"<%" in body or not _is_binary(body):
+        basket.items.append((PlaceKind.BODY, "", text, False, Scope.FILE))
+
+
+def _is_binary(body: bytes) -> bool:
+    probe = body[:_PROBE]
+    controls = len(probe) - len(probe.translate(None, _CONTROLS))
+    return controls * _FEW > len(probe) or b"\x00" in probe
 
 
 def _text(body: bytes, declared: str) -> str:
@@ -86,16 +105,22 @@ def _decompressed(body: bytes, encoding: bytes, basket: Basket) -> bytes:
     """Return at most one byte more than the cap, so that a small body that grows without end costs no more."""
     bound = basket.caps.bytes + 1
     if encoding in {b"gzip", b"x-gzip"}:
-        bits: tuple[int, ...] = (16 + zlib.MAX_WBITS,)
+        windows: tuple[int, ...] = (16 + zlib.MAX_WBITS,)
     elif encoding == b"deflate":
-        bits = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # RFC 9110 section 8.4.1.2 notes that some send it without the wrapper
+        windows = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # RFC 9110 section 8.4.1.2: some send it without the wrapper
     else:
+        windows = ()
+    unpacked = _unpacked(body, windows, bound)
+    if unpacked is None:
         basket.partial = "encoding"
         return b""
-    for window in bits:
+    return unpacked
+
+
+def _unpacked(body: bytes, windows: tuple[int, ...], bound: int) -> bytes | None:
+    for window in windows:
         try:
             return zlib.decompressobj(window).decompress(body, bound)
         except zlib.error:
             continue
-    basket.partial = "encoding"
-    return b""
+    return None
