@@ -332,6 +332,19 @@ def test_what_is_written_down_between_reports_is_bounded():
     assert set(told) >= {f"network:10.0.{number}.0/24" for number in range(5)}
 
 
+def test_clients_of_many_routes_take_bounded_memory():
+    world = World(policy=Policy(mode=Mode.LOG))
+    for route in range(1100):
+        for client in range(200 if route > 30 else 5000):
+            request = Request("GET", b"/", client=f"10.{client >> 8}.{client & 255}.1")
+            world.guard._journal.asked(f"route-{route}", request)
+    report = world.guard.report(full=False)
+    assert len(report.asked) == 1000
+    assert report.asked["route-0"].requests == 5000
+    assert report.asked["route-900"].requests == 200
+    assert sum(len(one) for one in report.talkers.values()) < 20_000
+
+
 def test_levels_rise_with_what_is_found():
     world = World()
     world.ask(XSS)

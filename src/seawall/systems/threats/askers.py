@@ -10,9 +10,6 @@ from seawall.systems.threats.suspects import MANY_FACES, Talker
 
 __all__ = ["Askers", "network_of"]
 
-_MAX_CLIENTS = 4096
-_TOLD_CLIENTS = 100
-_TOLD_NETWORKS = 50
 _FEW = 2
 _LOOKED_AT = 64
 _FACE = frozenset({b"authorization", b"cookie", b"user-agent"})
@@ -23,14 +20,18 @@ class Askers:
 
     Whoever asks more than twice in that time is looked at a little closer: many people behind one address differ in
     browser, cookies or credentials, one program that asks on and on does not. A face is a checksum of these three.
+
+    Args:
+        capacity: clients, and networks, that are counted one by one.
     """
 
-    __slots__ = ("_clients", "_faces", "_networks", "_sources", "requests")
+    __slots__ = ("_clients", "_faces", "_networks", "_sources", "_told", "requests")
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = 4096) -> None:
         self.requests = 0
-        self._clients = HeavyHitters(_MAX_CLIENTS, self._group)
-        self._networks = HeavyHitters(_MAX_CLIENTS)
+        self._told = max(min(100, capacity // 16), 10)
+        self._clients = HeavyHitters(capacity, self._group)
+        self._networks = HeavyHitters(capacity)
         self._faces: dict[str, set[int]] = {}
         self._sources = DistinctCounter()
 
@@ -57,13 +58,13 @@ class Askers:
         for client, count in self._clients.counts.items():
             self._group(client, count)
         clients = []
-        for client, count in self._clients.most(_TOLD_CLIENTS):
+        for client, count in self._clients.most(self._told):
             subject = subject_of_address(client)
             if subject.startswith("client:"):
                 clients.append(Talker(subject, count, tuple(self._faces.get(subject, ()))))
         networks = [
             Talker(subject, count, tuple(self._faces.get(subject, ())))
-            for subject, count in self._networks.most(_TOLD_NETWORKS)
+            for subject, count in self._networks.most(self._told // 2)
         ]
         return (*clients, *networks)
 

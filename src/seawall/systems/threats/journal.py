@@ -13,6 +13,9 @@ __all__ = ["Journal"]
 _MAX_EVENTS = 1000
 _MAX_FAILURES = 10_000
 _MAX_ROUTES = 1000
+_MAIN_ROUTES = 32
+_FULL, _SMALL = 4096, 160
+"""Clients that are counted of each of the routes that are asked first after a report, and of each further one."""
 
 
 class Journal:
@@ -79,7 +82,7 @@ class Journal:
         if askers is None:
             if len(self._askers) >= _MAX_ROUTES:
                 return
-            askers = self._askers[route] = Askers()
+            askers = self._askers[route] = Askers(_FULL if len(self._askers) < _MAIN_ROUTES else _SMALL)
         askers.note(request)
 
     def answered(self, route: str, status: int, seconds: float, held: int) -> None:
