@@ -213,6 +213,32 @@ async def test_a_crawl_for_what_is_not_there_is_refused_and_a_few_dead_links_are
     assert upstream.seen()[SCANNER]["requests"] == statuses.count(404) < 60
 
 
+async def test_whoever_holds_connections_open_is_refused_and_another_client_is_unhurt(serve):
+    gateway = serve("slow = 3", "[gateway]\nheader_timeout_ms = 300\n")
+    async with client_of(gateway) as other:
+        for _ in range(2):
+            slow = [Client(gateway.port, GUESSER) for _ in range(6)]
+            for client in slow:
+                (await client.open())[1].write(b"GET /shop HTTP/1.1\r\nhost: exam")
+            assert [await client.answer((await client.open())[0]) for client in slow] == [408] * 6
+            assert await other.get("/shop") == 200
+
+        def refused() -> bool:
+            return gateway.total("threat_detection_bans", by="seawall") == 1
+
+        await eventually_async(refused, "the ban")
+        async with client_of(gateway, GUESSER) as slow_client:
+            assert await slow_client.get("/shop") == 403
+        assert await other.get("/shop") == 200
+
+    def told() -> set[tuple[str, str]]:
+        page = json.loads(gateway.ask("/api/system/threat-detection/events?category=ddos")[1])
+        return {(event["client"], event["action"]) for event in page["events"]}
+
+    await eventually_async(lambda: (GUESSER, "block") in told(), "the event")
+    assert {client for client, _ in told()} == {GUESSER}
+
+
 # all at once
 
 
