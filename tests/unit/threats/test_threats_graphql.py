@@ -2,7 +2,7 @@ import pytest
 from asking import asking
 
 from seawall.systems.threats.detectors.graphql import DETECTOR
-from seawall.systems.threats.model import PlaceKind
+from seawall.systems.threats.model import PlaceKind, Severity
 
 ask = asking(DETECTOR, PlaceKind.GRAPHQL)
 
@@ -11,7 +11,14 @@ ask = asking(DETECTOR, PlaceKind.GRAPHQL)
     ("document", "rule"),
     [
         ("{" + "a{" * 30 + "b" + "}" * 31, "graphql-depth"),
-        ("{" + " ".join(f"a{index}: login(pin: {index})" for index in range(60)) + "}", "graphql-aliases"),
+        ("{" + " ".join(f"a{index}: user(id: {index})" for index in range(60)) + "}", "graphql-aliases"),
+        (
+            'mutation {a: login(u: "x", p: "1") {t} b: login(u: "x", p: "2") {t} c: login(u: "x", p: "3") {t}}',
+            "graphql-tries",
+        ),
+        ("mutation {verifyOtp(code: 1) {ok}}\n" * 3, "graphql-tries"),
+        ("{posts {author " * 6 + "{id}" + "}" * 12, "graphql-depth"),
+        ("query @x @x @x @x @x {a}", "graphql-directives"),
         ("{a " + "@skip(if: true) " * 30 + "}", "graphql-directives"),
         ("query {...A} fragment A on X {...B} fragment B on X {...A}", "graphql-cycle"),
         ("query {...A} fragment A on X {a {...A}}", "graphql-cycle"),
@@ -35,6 +42,13 @@ def test_abuse_is_found(document, rule):
         '{search(text: "what does __schema mean?") {id}}',
         "# __schema\n{a}",
         "{a(x: {b: 1, c: 2, d: {e: 3}})}",
+        "{menu " + "{children " * 7 + "{name}" + "}" * 8,
+        "{user {friends {edges {node {friends {edges {node {friends {edges {node {id}}}}}}}}}}}",
+        "mutation {" + " ".join(f"a{index}: updateItem(id: {index}) {{ok}}" for index in range(9)) + "}",
+        '{a: product(code: "x") {id} b: product(code: "y") {id} c: product(code: "z") {id}}',
+        "{user @include(if: $a) @skip(if: $b) {id @include(if: $c)}}",
+        "mutation M($u: String!, $p: String!) {login(username: $u, password: $p) {token}}",
+        "query A {a {id}}\nquery B {b {id}}\nquery C {c {id}}",
         "{",
     ],
 )
@@ -42,8 +56,12 @@ def test_honest_documents_pass(document):
     assert ask(document)[1] == 0.0
 
 
-def test_introspection_alone_is_ambiguous():
-    assert ask("query IntrospectionQuery { __schema { types { name } } }")[1] < 0.75
+def test_introspection_alone_is_marked_and_no_more():
+    signals = DETECTOR.scan(
+        "query IntrospectionQuery { __schema { types { name ofType { ofType { name } } } } }", PlaceKind.GRAPHQL
+    )
+    assert [signal.rule for signal in signals] == ["graphql-introspection"]
+    assert signals[0].severity is Severity.MEDIUM
 
 
 def test_only_documents_are_looked_at():

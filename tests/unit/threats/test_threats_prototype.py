@@ -25,6 +25,11 @@ ATTACKS = (
     "__defineGetter__",
     '{"a":1,"__proto__": {"b":2}}',
     "settings.constructor.prototype.x",
+    "/__proto__/polluted",
+    "/a/constructor/prototype/b",
+    "/constructor/prototype",
+    "Array.prototype.x=1",
+    "Object.prototype['isAdmin'] = true",
 )
 HONEST = (
     "constructor",
@@ -36,6 +41,10 @@ HONEST = (
     "constructor, prototype",
     "Foo.prototype.bar = function",
     "class constructor of prototype",
+    "/docs/constructor",
+    "/js/prototype/intro",
+    "Object.prototype.toString == x",
+    "Object.prototype.toString.call(a)",
 )
 
 

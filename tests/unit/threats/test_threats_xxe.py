@@ -15,6 +15,9 @@ ATTACKS = (
     '<!doctype svg [<!entity x public "x" "http://x">]>',
     '<?xml-stylesheet type="text/xsl" href="http://evil.example/x.xsl"?>',
     "<xsl:value-of select=\"document('file:///etc/passwd')\"/>",
+    '<?xml version="1.0" encoding="UTF-7"?>+ADwAIQ-ENTITY',
+    "<?xml version=\"1.0\" encoding='cp037'?><a/>",
+    '<?xml version="1.0" encoding="IBM1047"?><a/>',
 )
 HONEST = (
     "<!DOCTYPE html>",
@@ -25,6 +28,9 @@ HONEST = (
     "entity",
     "document(s)",
     "include href",
+    '<?xml version="1.0" encoding="UTF-8"?><a/>',
+    '<?xml version="1.0" encoding="ISO-8859-1" standalone="no"?><a/>',
+    '<?xml version="1.0" encoding="utf-16"?><a/>',
 )
 
 

@@ -16,18 +16,21 @@ MAX_URL = 512
 # The first line spares the middles of words, where nothing starts, all the others.
 _WORDS = re.compile(
     r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
-    r"(?:(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
+    r"(?:(?P<assign>(?<![\w$-])(?:window\s*\.\s*\w+|tostring|valueof|tojson|on(?:error|load|focus|message|hashchange|unhandledrejection)|get|set|apply|[a-z_$])\s*[=:]\s*(?:alert|confirm|prompt|eval)\b(?!\s*[(`\w])"
+    r"|\.\s*(?:foreach|map|filter|find\w*|some|every|sort|reduce|flatmap|replace\w*|from|then|catch|call|apply|bind)\s*\([^()]{0,40}?(?<!\w)(?:alert|confirm|prompt|eval)\s*[,)]"
+    r"|(?<![\w.$-])(?:(?:window|self|top|parent|document)\s*\.\s*)?location\s*=\s*(?:name\b|location\s*\.\s*(?:hash|search)|window\s*\.\s*name|document\s*\.\s*(?:cookie|referrer|url)))"
+    r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
     r"(?:alert|confirm|prompt|msgbox|print(?=\(\)))(?:/\*[^*]{0,40}\*/|\s|\\?\.(?:call|apply|bind)|\?\.){0,3}+[(`])"
     r"|(?P<run>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis)\s*\.\s*)?(?:eval|execscript|set(?:timeout|interval|immediate)|function(?=\s{0,4}(?:\(\s{0,4}[\"'`]|`)))"
     r"(?:/\*[^*]{0,40}\*/|\s|\?\.){0,3}+[(`](?!\s*\)\s*\{))"
-    r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\$\.(?:gets?cript|parsehtml|globaleval)\s*\()"
-    r"|(?P<member>(?<![\w.$-])(?:window|self|top|parent|this|globalthis|frames|document|location|content|opener|\[\]|\"\"|'')\s*(?:\?\.)?\[\s*(?:[\"'`/(+!]|[a-z]+\s*[(`+.]|\d{1,3}e?\d*\s*\]\s*\[|\w+\]\s*\())"
+    r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\bwith\s*\(\s*(?:document|window|self|top|parent)\s*\)|\$\.(?:gets?cript|parsehtml|globaleval)\s*\()"
+    r"|(?P<member>(?<![\w.$-])(?:window|self|top|parent|this|globalthis|frames|document|location|content|opener|\[\]|\"\"|'')\s*(?:\?\.)?\[\s*(?:[\"'`/(+!]|[a-z]+\s*[(`+.]|\d{1,3}e?\d*\s*\]\s*\[|\d+\s*\.\.?\s*tostring|\w+\]\s*\()|\[\s*(?:['\"`]\w{1,20}['\"`]\s*\+\s*){1,4}['\"`]\w{1,20}['\"`]\s*\])"
     r"|(?P<chars>string\s*(?:\.\s*fromcharcode|\.raw|\.fromcodepoint|\[\s*['\"`]fromcharcode)|\+\{\}\)\[\d|![01]\)\[\d|\batob\s*[(`]|unescape\s*\(|decodeuri(?:component)?\s*\()"
-    r"|(?P<build>constructor\s*(?:\.\s*constructor|\.\s*prototype|\[|\()|\.\s*constructor\b|__proto__|\[\s*['\"`]constructor|reflect\s*\.\s*(?:apply|construct|get)|\bnew\s+function\b|\bimport\s*\(\s*['\"`/]|\.source\b|symbol\s*[.\[]\s*(?:hasinstance|iterator|replace|toprimitive))"
+    r"|(?P<build>constructor\s*(?:\.\s*constructor|\.\s*prototype|\[|\()|\.\s*constructor\b|__proto__|\[\s*['\"`]constructor|reflect\s*\.\s*(?:apply|construct|get)|\bnew\s+function\b|\bextends\s+(?:function|eval|alert)\b|\bimport\s*\(\s*['\"`/]|\.source\b|symbol\s*[.\[]\s*(?:hasinstance|iterator|replace|toprimitive))"
     r"|(?P<place>(?<![\w.$-])(?:(?:window|self|top|parent|document|this)\s*\.\s*)?location\s*(?:=(?!=)|\.\s*(?:href|hash|search|assign|replace|pathname)\b|\[\s*['\"`])|\bname\s*\)|\burl\s*=\s*name\b|\bhistory\s*\.\s*(?:push|replace)state\b|\bwindow\s*\.\s*(?:open|name|onerror|onload)\b|\bopen\s*\(\s*[\"'`])"
     r"|(?P<page>(?:inner|outer)html|insertadjacenthtml|dangerouslysetinnerhtml|bypasssecuritytrust|\bsrcdoc\s*=)"
     r"|(?P<reach>new\s+(?:xmlhttprequest|image|websocket|activexobject)|\b(?:local|session)storage\s*[.\[]|navigator\s*\.\s*sendbeacon|\bimportscripts\s*\(|(?<![\w.$])fetch\s*[(`]\s*[\"'`/]|createobject\s*\(|xmldom)"
-    r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|[=,(]\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\d\.\.?tostring\s*\(|\b(?:eval|alert|confirm|prompt)\s*\.\s*(?:call|apply|bind|source)\b|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
+    r"|(?P<throw>\bthrow\s*(?:['\"`\d{]|onerror)|onerror\s*=\s*(?:alert|eval|prompt|confirm|print)|\btostring\s*=\s*(?:alert|eval)|valueof\s*=\s*(?:alert|eval|confirm|prompt)|(?:=|,|(?<=[\w\])])\()\s*(?:alert|eval|confirm|prompt)\s*[;,)\]}]|\(\s*(?:alert|confirm|prompt|eval)\s*\)\s*[(`]|\d\.\.?tostring\s*\(|\b(?:eval|alert|confirm|prompt)\s*\.\s*(?:call|apply|bind|source)\b|\[\s*(?:1|''|document\.\w+)\s*\]\s*\.\s*(?:find|map|some|every|filter|foreach|sort|flatmap)\s*\(\s*(?:alert|confirm|prompt|eval))"
     r"|(?P<quoted>['\"`](?:al|ale|aler|con|pro|ev|eva)['\"`]\s*(?:\+|\.concat|,)|/(?:al|ale|ev|con|pro)/\s*\.source))",
     re.IGNORECASE | re.ASCII,
 )
@@ -37,12 +40,12 @@ _ANY = re.compile(
 )
 _WEIGHTS = {
     "dialog": 0.45, "run": 0.35, "cookie": 0.45, "member": 0.55, "chars": 0.5, "build": 0.45, "place": 0.35,
-    "page": 0.4, "reach": 0.4, "throw": 0.6, "quoted": 0.4,
+    "page": 0.4, "reach": 0.4, "assign": 0.75, "throw": 0.6, "quoted": 0.4,
 }  # fmt: skip
 # What demonstrations put between the parentheses of alert(...): a number, a word in quotes, what proves the origin.
 _ARGUMENT = re.compile(
     r"\s*(?:\d[\w.]{0,20}\s*[)`;,]|['\"`\\/][^'\"`)(]{0,60}['\"`\\/]|\)|document\b|location\b|string\b|window\b|origin\b|self\b|this\b"
-    r"|top\b|parent\b|unescape\b|name\s*\)|localstorage|xss|[\[({!+~-]|/|[^\x00-\x7f]|alert|[a-z]\)|&)",
+    r"|top\b|parent\b|null\b|cookie\b|unescape\b|name\s*\)|localstorage|xss|[\[({!+~-]|/|[^\x00-\x7f]|alert|[a-z]\)|&)",
     re.IGNORECASE | re.ASCII,
 )
 _BREAK_BEFORE = re.compile(
@@ -63,6 +66,7 @@ _SCHEME = re.compile(
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
     re.IGNORECASE | re.ASCII,
 )
+_SENT = re.compile(r"location\s{0,4}(?:\.\s{0,4}href\s{0,4})?=\s{0,4}[\"'`]\s{0,4}(?:https?:)?//", re.IGNORECASE)
 _ASSIGNED = re.compile(r"\s{0,4}=(?!=)|\s{0,4}[)+]")
 _INVOKED = re.compile(r"\]\s{0,4}[(`=]")
 _MARKUP = re.compile(r"\s{0,8}[\"'`]?\s{0,8}(?:<|\\|String|unescape|\d)")
@@ -116,13 +120,15 @@ def _telling(kind: str, word: str, text: str, end: int) -> float:
         if _ARGUMENT.match(text, end):
             return 0.3 if kind == "dialog" else 0.15
         return -0.2 if word[-2:-1].isspace() else 0.0
-    if kind == "member":
-        return 0.25 if _INVOKED.search(text, end, end + 80) else 0.0
-    if kind == "build":
-        return 0.25 if word[:6].lower() == "import" else 0.0
-    if kind != "cookie":
-        return 0.0
-    return 0.25 if (_MARKUP if word[-1] in "(`" else _ASSIGNED).match(text, end) else 0.0
+    if kind == "cookie":
+        told = (_MARKUP if word[-1] in "(`" else _ASSIGNED).match(text, end) is not None
+    elif kind == "member":
+        told = _INVOKED.search(text, end, end + 80) is not None
+    elif kind == "place":
+        told = _SENT.match(word + text[end : end + 16]) is not None
+    else:
+        told = kind == "build" and word[:6].lower() == "import"
+    return 0.25 if told else 0.0
 
 
 def looks_called(value: str) -> bool:

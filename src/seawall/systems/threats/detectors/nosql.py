@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.nosql_scripts import read, scripts
+from seawall.systems.threats.detectors.nosql_stores import STORE_TRIGGERS, stores
 from seawall.systems.threats.detectors.prose import plain_words
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
@@ -17,76 +19,55 @@ __all__ = ["DETECTOR", "scan"]
 _CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
 
 _CODE: Final = frozenset(
-    ("where", "function", "accumulator", "expr", "eval", "jsonschema", "lookup", "mapreduce", "merge", "out")
+    ("where", "function", "func", "accumulator", "expr", "eval", "jsonschema", "lookup", "mapreduce", "merge", "out")
 )
 """Operators that run code or reach other collections."""
-_COMPARISONS: Final = frozenset(
+_BYPASSES: Final = frozenset(
     (
-        *("ne", "nin", "regex", "not", "nor", "exists", "type", "mod", "elemmatch", "size", "all", "options", "text"),
-        *(
-            "gt",
-            "gte",
-            "lt",
-            "lte",
-            "in",
-            "eq",
-            "or",
-            "and",
-            "comment",
-            "slice",
-            "rand",
-            "natural",
-            "query",
-            "set",
-            "unset",
-        ),
-        *("inc", "push", "pull", "rename", "unionwith", "match", "group", "project", "geowithin", "near", "bitsallset"),
+        *("ne", "nin", "regex", "not", "nor", "exists", "elemmatch", "mod", "unionwith", "size", "all", "options"),
+        *("rand", "natural", "slice", "geowithin", "near", "bitsallset", "bitsanyset", "graphlookup"),
     )
 )
-_MILD: Final = frozenset(
-    ("gt", "gte", "lt", "lte", "in", "eq", "or", "and", "all", "size", "text", "query", "match", "set")
-)
-"""Operators that honest interfaces offer in names, such as `price[$gte]=10`."""
-_BYPASSES: Final = frozenset(("ne", "nin", "regex", "not", "nor", "exists", "elemmatch", "mod", "unionwith"))
 """Operators that are true of what an attacker does not know; other keys that begin with a dollar sign are common."""
+_RANGES: Final = frozenset(("gt", "gte", "lt", "lte"))
+_CHANGES: Final = frozenset(("set", "unset", "inc", "push", "pull", "rename", "addtoset", "setoninsert"))
+"""Operators of updates, which some clients send; what they set tells."""
+_MILD: Final = _RANGES | _CHANGES | frozenset(("in", "eq", "or", "and", "text", "query", "match", "group", "project"))
+"""Operators that honest interfaces offer, such as `price[$gte]=10`."""
+_COMPARISONS: Final = _BYPASSES | _MILD | frozenset(("type", "comment"))
 _SECRETS: Final = re.compile(
     r"pass|pwd|user|login|e?mail|token|secret|code|otp|pin|session|auth|api_?key|reset", re.IGNORECASE
 )
+_HIDDEN: Final = re.compile(
+    r"pass|pwd|token|secret|otp|^pin$|session|auth|api_?key|reset|hash|salt|ssn|card|cvv", re.IGNORECASE
+)
+"""Fields that nobody looks up or compares by order."""
+_RIGHTS: Final = re.compile(
+    r"role|admin|privilege|permission|is_?(?:staff|root|super)|balance|credit|scope", re.IGNORECASE
+)
+"""Fields that decide what somebody may do."""
+_IDENTITY: Final = re.compile(r"_?(?:id|uid|uuid|oid|guid|key)|\w{1,32}[_I]d", re.ASCII)
+_EVERYTHING: Final = re.compile(r"(?:0|-\d{1,9}|null|undefined|false|nan|\.?\*?|\^|~|['\"]{2}|[a-z!])$", re.IGNORECASE)
+"""Values beside which every other one is greater, or that every text matches."""
 
 _NAME: Final = re.compile(
-    r"([\w.-]{0,64})(?:\[[\w.-]{0,64}\]){0,8}(?:\[\$(\w{2,16})\]|[.]\$(\w{2,16}))(?:\[[$\w.]{0,64}\]){0,8}=?"
+    r"([\w.-]{0,64})((?:\[[\w.-]{0,64}\]){0,8}+)(?:\[\$(\w{2,16})\]|[.]\$(\w{2,16}))(?:\[[$\w.]{0,64}\]){0,8}+(=[^&]{0,64})?+"
 )
+_PART: Final = re.compile(r"[\w-]+")
 _KEY: Final = re.compile(r"\$(\w{2,16})$")
-_TOKEN: Final = re.compile(
-    r"\s*+(?:([\"']?\$(\w{2,16})[\"']?\s*+:)"  # 1 operator as a key, 2 its name
-    r"|(\"(?:[^\"\\]++|\\.)*+\"|'(?:[^'\\]++|\\.)*+')"  # 3 string
-    r"|(/(?:[^/\\\n]++|\\.)++/[gimsuy]*+)"  # 4 regular expression
-    r"|(\|\||&&)"  # 5 logical
-    r"|(===?|!==?|[<>]=?)"  # 6 comparison
-    r"|([\w$]++(?:\.[\w$]++)*+)"  # 7 word or chain
-    r"|([{}\[\](),:;!])"  # 8 punctuation
-    r"|(['\"][\s\S]*+)"  # 9 string that the end cuts off
-    r"|(//[\s\S]*+|<!--[\s\S]*+|\x00[\s\S]*+)"  # 10 comment to the end
-    r"|(\S)|\Z)"  # 11 anything else
-)
-_KINDS: Final = ("", "k", "k", "s", "r", "&", "=", "w", "", "t", "d", "?")
-_NUMBER: Final = re.compile(r"\d++(?:\.\d*+)?$|true$|false$|null$")
 _DIGITS: Final = re.compile(r"-?\d")
 _FIELD: Final = frozenset(("s:", "w:"))
 _CONDITIONS: Final = frozenset(("[{s:", "[{w:", "[{k["))
-_BY_TEXT: Final = frozenset(("gt", "gte", "lt", "lte", "eq", "ne", "regex", "options", "text", "comment"))
-_PLAIN: Final = re.compile(r"[\"'](?:\d[\w:. +-]*|\w[\w -]{2,}|i)[\"']")
+_BY_TEXT: Final = frozenset(("gt", "gte", "lt", "lte", "eq", "ne", "regex", "options", "text"))
+_PLAIN: Final = re.compile(r"[\"'](?:\d[\w:. +-]*|\w[\w -]{2,}|\^\w[\w -]*|i)[\"']")
 """A word, a number or a date; not nothing, not a single letter, and no pattern that everything matches."""
-_TOKENS_CAP: Final = 400
-_OBJECT: Final = re.compile(r"[{\[,]k")
-_DATABASE: Final = re.compile(
-    r"\bdb\.\w{1,64}\.(?:find\w*|insert\w*|remove|drop\w*|update\w*|save|count\w*|mapreduce|aggregate|delete\w*)\s*+\(",
-    re.IGNORECASE,
+_STATES: Final = re.compile(
+    r"stat(?:e|us)|type|kind|level|priority|stage|phase|category|.{1,32}(?:At|_at|[Dd]ate)", re.DOTALL
 )
-# After a quote that ends a text in JavaScript, or where a value is due: a condition on `this`, or one of constants.
-_OPERANDS: Final = r"(?:!*[(]*[wnsr][)]*(?:\([^()]{0,8}\))?)"
-_CONDITION: Final = re.compile(rf"(?:[)}}\];]*)&{_OPERANDS}(?:=(?:{_OPERANDS}|t))?")
-_RETURNS: Final = re.compile(r"\breturn\s*+(?:\(|true\b|1\b|!|this\.|\d++\s*+={2,3}|['\"])")
+"""Fields that lists are narrowed by, also by what they are not."""
+_CHANGED: Final = 24
+"""Tokens of an update that are read for the fields it sets."""
+_OBJECT: Final = re.compile(r"[{\[,]k")
 
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
@@ -104,13 +85,16 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
 def _signals(text: str) -> Iterator[Signal]:
     if "$" in text:
         yield from _names(text)
-        yield from _objects(text)
+        brace = text.find("{")
+        # The slashes of an address would make a comment of the object that it carries.
+        yield from _objects(text, brace if text.find("//", 0, max(brace, 0)) >= 0 else 0)
         quote = min((index for index in (text.find("'"), text.find('"')) if index >= 0), default=-1)
-        if quote >= 0 and not (text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]")):
+        whole = text.lstrip()[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]")
+        if quote >= 0 and not whole and text[:quote].rstrip()[-1:] not in ("{", "[", ",", ":", "("):
             # What follows the quote that ends a text early: `', $where: '1`.
-            for signal in _objects(text[quote + 1 :]):
-                yield signal._replace(start=signal.start + quote + 1, end=len(text))
-    yield from _scripts(text)
+            yield from _objects(text, quote + 1)
+    yield from scripts(text)
+    yield from stores(text)
 
 
 def _names(text: str) -> Iterator[Signal]:
@@ -125,101 +109,113 @@ def _names(text: str) -> Iterator[Signal]:
     match = _NAME.match(text) or _NAME.search(text)
     if match is None:
         return
-    name = (match[2] or match[3]).lower()
-    if name not in _CODE and name not in _COMPARISONS:
-        return
+    name = (match[3] or match[4]).lower()
     whole = match.start() == 0 and match.end() == len(text)
-    sure = 0.95 if name in _CODE or _SECRETS.search(match[1]) else 0.55 if name in _MILD else 0.85
-    quoted = match[3] is not None or (not whole and plain_words(text, limit=6) >= 4)
+    sure = _on_field(name, _field(match[1] + match[2]), match[5])
+    quoted = match[4] is not None or (not whole and plain_words(text, limit=6) >= 4)
     yield Signal("nosql-operator", _HIGH, sure - 0.35 if quoted else sure, match.start(), match.end())
 
 
-def _read(text: str) -> tuple[str, list[str], list[int]]:
-    kinds: list[str] = []
-    names: list[str] = []
-    starts: list[int] = []
-    for match in _TOKEN.finditer(text):
-        group = match.lastindex
-        if group is None or len(kinds) >= _TOKENS_CAP:
-            break
-        if group == 2:
-            group = 1
-        token = match[group]
-        kind = _KINDS[group] or token
-        if group == 1:
-            token = match[2].lower()
-        elif group == 7 and _NUMBER.match(token):
-            kind = "n"
-        kinds.append(kind)
-        names.append(token)
-        starts.append(match.start(group))
-    return "".join(kinds), names, starts
+def _field(path: str) -> str:
+    """Return the last part of a name that is not a position in a list."""
+    parts = [part for part in _PART.findall(path) if not part.isdigit()]
+    return parts[-1] if parts else ""
 
 
-def _objects(text: str) -> Iterator[Signal]:
-    """Operators as keys of objects within a value, which an application may parse."""
+def _on_field(name: str, field: str, value: str | None) -> float:
+    """Tell how sure an operator in a field's name is: `value` is what it is set to, after `=`, where that is known."""
+    if name in _CODE:
+        return 0.95
+    hidden = _HIDDEN.search(field) is not None
+    known = hidden or _SECRETS.search(field) is not None
+    if name in _BYPASSES:
+        return 0.95 if known else 0.85
+    if name in _RANGES:
+        everything = value is not None and _EVERYTHING.match(value, 1) is not None
+        return 0.95 if known else 0.8 if everything and _IDENTITY.fullmatch(field) else 0.55
+    if name in _MILD:
+        return 0.85 if hidden or (known and name == "in") else 0.55
+    return 0.85 if hidden else 0.75 if name == "type" else 0.0
+
+
+def _objects(whole: str, start: int) -> Iterator[Signal]:
+    """Operators as keys of objects within a value, from an index on, which an application may parse."""
+    text = whole[start:] if start else whole
     if ":" not in text:
         return
-    kinds, names, starts = _read(text)
+    kinds, names, starts = read(text)
     best: Signal | None = None
     at = kinds.find("k")
+    words = plain_words(text, limit=5) if at >= 0 else 0
     while at >= 0:
         name = names[at]
         within = _OBJECT.match(kinds, at - 1) is not None if at else False
         if (name in _CODE or name in _COMPARISONS) and (within or at == 0 or kinds[at - 1] in "st?,"):
-            words = plain_words(text, limit=5)
-            broken = kinds[0] in "st}]),"
-            sure = 0.95 if kinds[0] in "{[" or broken else 0.9 if words <= 1 else 0.55
-            if (words >= 4 or _selects(kinds, names, at)) and not broken:
-                # Prose, a type's name in JSON of .NET, or a filter as some interfaces offer.
-                sure = 0.5
+            sure = _in_object(kinds, names, at, words)
             if best is None or sure > best.confidence:
-                best = Signal("nosql-object", _CRITICAL if name in _CODE else _HIGH, sure, starts[at], len(text))
+                best = Signal(
+                    "nosql-object", _CRITICAL if name in _CODE else _HIGH, sure, start + starts[at], len(whole)
+                )
         at = kinds.find("k", at + 1)
     if best is not None:
         yield best
 
 
-def _selects(kinds: str, names: list[str], at: int) -> bool:
+def _in_object(kinds: str, names: list[str], at: int, words: int) -> float:
+    """Tell how sure an operator among the tokens of a text is, of which so many are plain words."""
+    name = names[at]
+    if kinds[0] in "st}]),":  # something is closed that the value did not open
+        return 0.95
+    if words >= 4:
+        return 0.5
+    sure = 0.95 if kinds[0] in "{[" else 0.9 if words <= 1 else 0.55
+    if name in _CHANGES:
+        return sure if _changes_rights(kinds, names, at) else 0.5
+    if name == "comment":
+        others = [names[index] for index, kind in enumerate(kinds) if kind == "k" and index != at]
+        return sure - 0.1 if others and all(other in _COMPARISONS for other in others) else 0.5
+    return 0.5 if _selects(kinds, names, at) else sure
+
+
+def _changes_rights(kinds: str, names: list[str], at: int) -> bool:
+    """Tell whether an update sets what somebody may do, or what proves who they are."""
+    end = min(len(kinds) - 1, at + _CHANGED)
+    return any(
+        kinds[index : index + 2] in _FIELD
+        and (_RIGHTS.search(names[index]) or _HIDDEN.search(names[index].strip("\"'")))
+        for index in range(at + 1, end)
+    )
+
+
+def _selects(kinds: str, names: list[str], at: int) -> bool:  # noqa: C901, PLR0911 - one answer for each kind of operator
     """Tell whether an operator narrows a search as a filter does, rather than being true of whatever there is."""
     name, operand = names[at], kinds[at + 1 : at + 2]
     value = names[at + 1] if operand else ""
     brace = kinds.rfind("{", 0, at)
-    field = names[brace - 2] if brace >= 2 and kinds[brace - 2 : brace] in _FIELD else ""
-    if name == "type" or (name in _MILD and operand == "n" and _DIGITS.match(value)):
+    field = names[brace - 2].strip("\"'") if brace >= 2 and kinds[brace - 2 : brace] in _FIELD else ""
+    if name in ("match", "group", "project"):
         return True
+    if name == "type":  # a string is a type's name in JSON of .NET
+        return operand != "n" and not _HIDDEN.search(field)
+    number = operand == "n" and _DIGITS.match(value) is not None
+    if name in _MILD and number:
+        return not (name in _RANGES and _IDENTITY.fullmatch(field) and _EVERYTHING.match(value))
     if name in ("and", "or"):
         return kinds[at + 1 : at + 5] in _CONDITIONS
-    if not field or _SECRETS.search(field):
+    if not field or _HIDDEN.search(field):
         return False
-    if name == "in":
-        return kinds[at + 1 : at + 3] in ("[s", "[n") and len(names[at + 2]) > 2 - (kinds[at + 2] == "n")
-    if name == "exists":
+    if name in ("in", "nin") and kinds[at + 1 : at + 3] in ("[s", "[n"):
+        known = name == "in" and "mail" in field.lower()
+        if known or _IDENTITY.fullmatch(field) or not _SECRETS.search(field):
+            return len(names[at + 2]) > 2 - (kinds[at + 2] == "n")
+    identity = _IDENTITY.fullmatch(field) is not None
+    if _SECRETS.search(field) and not identity:
+        return False
+    if name == "exists" or (name == "size" and number):
         return operand == "n"
+    if name == "ne" and operand == "n" and not identity:
+        return number or value in ("true", "false") or _STATES.fullmatch(field) is not None
     return name in _BY_TEXT and operand == "s" and _PLAIN.fullmatch(value) is not None
-
-
-def _scripts(text: str) -> Iterator[Signal]:
-    """JavaScript that a database runs."""
-    words = plain_words(text, limit=8)
-    call = _DATABASE.search(text)
-    if call is not None:
-        yield Signal("nosql-script", _CRITICAL, 0.92 if words <= 1 else 0.5, call.start(), len(text))
-    this = text.find("this.")
-    if this >= 0 or "return" in text:
-        quote = min((index for index in (text.find("'"), text.find('"')) if index >= 0), default=-1)
-        kinds, names, starts = _read(text[quote + 1 :])
-        begins = kinds.lstrip(")}];,")[:1] in ("&", "w") and (quote >= 0 or kinds[:1] == "&")
-        returns = _RETURNS.search(text)
-        if begins and returns is not None and (";" in kinds or "}" in kinds):
-            yield Signal("nosql-script", _CRITICAL, 0.93, returns.start(), len(text))
-        elif returns is not None and text.lstrip(" ;'\"})0123456789").startswith("return") and ";" in text:
-            yield Signal("nosql-script", _CRITICAL, 0.85, returns.start(), len(text))
-        where = [at for at, name in enumerate(names) if name.startswith("this.")]
-        if where and _CONDITION.match(kinds):
-            yield Signal("nosql-condition", _HIGH, 0.93, quote + 1 + starts[0], len(text))
-        elif where and where[0] == 0 and kinds[1:2] in ("=", "&") and words <= 2 and ";" not in kinds:
-            yield Signal("nosql-condition", _HIGH, 0.75, quote + 1 + starts[0], len(text))
 
 
 DETECTOR: Final = Detector(
@@ -228,13 +224,16 @@ DETECTOR: Final = Detector(
     owasp="A03:2021",
     triggers=(
         (
-            r"\$(?:where|function|accumulator|expr|eval|jsonschema|lookup|ne|nin|regex|not|nor|exists|type|mod|elemmatch|size"
+            r"\$(?:where|func(?:tion)?|accumulator|expr|eval|jsonschema|lookup|ne|nin|regex|not|nor|exists|type|mod|elemmatch|size"
             r"|all|options|text|gte?|lte?|in|eq|x?or|and|comment|merge|out|mapreduce|slice|rand|natural|query|set|unset|inc"
-            r"|push|pull|rename|unionwith|match|group|project|geowithin|near|bitsallset)\b"
+            r"|push|pull|rename|unionwith|match|group|project|geowithin|near|bits(?:all|any)set|graphlookup|addtoset|setoninsert)\b"
         ),
-        r"\bdb\.[a-z0-9_]{1,64}\.[a-z]{3,16}\s{0,4}\(",
+        r"\[\$[a-z]{2,16}\]",
+        r"\bdb\.[a-z0-9_]{1,64}(?:\.[a-z]{3,16})?\s{0,4}\(",
+        r"new\s{1,8}date|date\.now|sleep\s{0,4}\(\s{0,4}[0-9]{3}",
         r"['\"|&;})\]]\s{0,10}[!(]{0,4}this\.[a-z]|^\s{0,10}this\.[a-z]",
         r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]",
+        *STORE_TRIGGERS,
     ),
     scan=scan,
 )

@@ -16,6 +16,8 @@ from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 __all__ = ["DETECTOR", "scan"]
 
 _HIGH: Final = Severity.HIGH
+_SHORT: Final = 160
+"""Characters up to which an assignment is all that a text is, rather than a line of a program."""
 _PROTO: Final = "__proto__"
 _SEGMENT: Final = re.compile(r"[.\[\]'\"]+")
 _PATH: Final = re.compile(r"[\w$.\[\]'\"-]{1,512}")
@@ -24,6 +26,12 @@ _INNER: Final = re.compile(r"\s{0,8}\{?\s{0,8}['\"]?prototype\b")
 # What is left of names that a filter takes out once: `__pro__proto__to__`.
 _NESTED: Final = re.compile(
     r"__(?:p|pr|pro|prot|proto|proto_)(?:__proto__|constructor|prototype)|con(?:constructor|prototype)structor"
+)
+# JSON Pointer and JSON Patch write paths with slashes (RFC 6901).
+_POINTER: Final = re.compile(r"(?:/[\w~-]{1,64}){0,16}/(?:__proto__|constructor/prototype)(?:/[\w~-]{1,64}){0,16}/?")
+_ASSIGNED: Final = re.compile(
+    r"\b(?:object|array|function|string|number|boolean|date|regexp|promise|map|set|\w{1,32}\.constructor)\.prototype(?:\.\w{1,64}|\[[^\]\r\n]{1,64}\])\s{0,8}=(?!=)",
+    re.IGNORECASE,
 )
 _ACCESSORS: Final = re.compile(r"__(?:define|lookup)[GS]etter__")
 
@@ -47,7 +55,13 @@ def _signals(text: str) -> Iterator[Signal]:
         rest = text[whole.end() :]
         if not rest or rest[0] in "=:&":
             yield from _path(whole[0])
+    if _POINTER.fullmatch(text) is not None:
+        yield Signal("prototype-path", _HIGH, 0.94, 0, len(text))
     words = plain_words(text, limit=6)
+    assigned = _ASSIGNED.search(text)
+    if assigned is not None:
+        short = words <= 1 and len(text) <= _SHORT
+        yield Signal("prototype-path", _HIGH, 0.85 if short else 0.45, assigned.start(), assigned.end())
     nested = _NESTED.search(text)
     if nested is not None:
         yield Signal("prototype-nested", _HIGH, 0.93, nested.start(), nested.end())
@@ -84,7 +98,7 @@ DETECTOR: Final = Detector(
     triggers=(
         r"__proto__|__pro|__(?:define|lookup)[gs]etter__",
         r"constructor['\"]?[\s\].\[:'\"{=]{1,20}prototype",
-        r"con(?:constructor|prototype)structor",
+        r"con(?:constructor|prototype)structor|constructor/prototype|\.prototype[.\[][^=\r\n]{1,66}=",
     ),
     scan=scan,
 )

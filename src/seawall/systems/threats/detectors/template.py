@@ -19,11 +19,15 @@ MAX_LENGTH = 600
 """Characters of an expression that are read."""
 
 _OPEN = re.compile(
-    r"\{\{|\{%|\$\{|#\{|<%|\*\{|@\{|@\(|~\{|%\{|\{\$|\{php\}|\{#|<#|\[\[|\$!?\{|\{(?=\s*\d+\s*[*+])|\{@|@(?=\d+[*+]\d)|\$\$\{|\[="
+    r"\{\{|\{%|\$\{|\$\((?=\s*\d+\s*\*)|#\{|<%|\*\{|@\{|@\(|~\{|%\{|\{\$|\{php\}|\{#|<#|\[\[|\[%|\$!?\{|\{(?=\s*\d+\s*[*+])"
+    r"|\{(?=\s*['\"]\w{1,24}['\"]\s*\*\s*\d)|\{(?=[\w.\[\]]{0,64}__[a-z]{2,16}__)|\{@|@(?=\d+[*+]\d)|\$\$\{|\[="
 )
 _CLOSE = {"{{": "}}", "{%": "%}", "<%": "%>", "{php}": "{/php}", "<#": ">", "[[": "]]", "@(": ")", "@": "", "[=": "]"}
+_CLOSE |= {"$(": ")", "[%": "%]"}
 _SUM = re.compile(
-    r"^[\s=\-'\"(]*\d{1,12}\s*(?:[*+^-]|\*\*)\s*['\"]?\d{1,12}['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
+    r"^[\s=:\-'\"(]*\d{1,12}\s*(?:[*+^-]|\*\*)\s*['\"]?\d{1,12}['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
+    # A text times a number, two texts joined, a division by zero.
+    r"|^[\s=:(-]*['\"]\w{1,24}['\"]\s*(?:\*\s*\d{1,12}|[+~.]\s*['\"]\w{1,24}['\"])\s*\)*[\s}|]*$|^[\s=:(-]*\d{1,12}\s*/\s*0+\s*\)*[\s}|]*$"
 )
 _INSIDE = re.compile(
     r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
@@ -36,20 +40,50 @@ _INSIDE = re.compile(
     r"|\bruntime\b\s*\.|processbuilder|scriptengine|nashorn|\beval\s*\(|\bexec\s*\(|\bsystem\s*\(|\bpopen\s*\(|shell_exec|passthru|file_get_contents|\bfile\.(?:open|read)|\bdir\.(?:entries|glob)|\bio\.popen|\bkernel\b|%x[({\[]|\bopen\s*\(|\breadlines?\b"
     r"|\$smarty\b|smarty_internal|\{\s*literal|include\s+file=|\binclude\s*\(|getenv|\benviron\b|\bimport\s+(?:os|subprocess|sys)|\bos\.(?:system|popen|environ)|subprocess|\bclass\.(?:forname|inspect|type)|\$class\b|\$\w+\.(?:class|getclass|inspect)"
     r"|<#(?:assign|include|import|list|macro)|#(?:set|include|parse|evaluate|foreach)\s*\(|\bdebug\s*\(?\s*\)?\s*$|\bphpinfo\b|\bdump\s*\(|system\.(?:diagnostics|io|reflection)|html\.raw|methodinfo|assembly\.load|\bcat\s+/etc|/etc/passwd|\bwhoami\b"
-    r"|\$eval|\$on\b|tostring\s*\(\s*\)\s*\.\s*(?:constructor|chars)|\[\s*['\"]\w+['\"]\s*\]\s*\[\s*['\"]|~\s*['\"]\w{1,4}['\"]\s*~|\"\"\s*\.|''\s*\.|\(\)\s*\.\s*__|\[\]\s*\.|\{\}\s*\.)",
+    r"|\$eval|\$on\b|tostring\s*\(\s*\)\s*\.\s*(?:constructor|chars)|\[\s*['\"]\w+['\"]\s*\]\s*\[\s*['\"]|~\s*['\"]\w{1,4}['\"]\s*~|\"\"\s*\.|''\s*\.|\(\)\s*\.\s*__|\[\]\s*\.|\{\}\s*\."
+    # A method of a text, and a name put together from texts: nobody who knows what they say writes them so.
+    r"|['\"]\w{0,32}['\"]\s*\)?\s*\.\s*\w{2,32}\s*\(|\[\s*['\"]\w{0,32}['\"]\s*(?:[+~]|\.\s*concat)|\bdict\s*\([^()]{1,80}\)\s*\|\s*join"
+    r"|\bfacescontext\b|\b(?:page|external|servlet|application)context\b\s*\.|\b(?:request|session|application|page)scope\b|@\w{1,32}\.\w{1,32}\s*\("
+    r"|\brequest\s*\.\s*(?:getsession|getservletcontext|setattribute|session)\b|\.\s*(?:globals|data_model|main|vars)\s*\?|\bnew\s+(?:file|java|javax|groovy|processbuilder|url)\b"
+    r"|(?<=\s)\.\s?(?:system|exec|shell|command|cmd|run|readfile|writefile|os|eval)\w{0,12}\s+['\"`(]|\bcall\s+\.\w|\bsystem\.(?:get\w+|exit|load\w*|cmd)\s*\(|:os\.cmd"
+    r"|\benv(?:iron)?\s*\(?\s*['\"][\w]*(?:key|secret|token|pass|pwd)|\)\s*->\s*\w{1,32}\s*\(|\bapp\s*\(\s*\)|\bconstant\s*\(\s*['\"]|\bsigner\.key|\.storages\.)",
     re.IGNORECASE | re.ASCII,
 )
 _DIRECTIVE = re.compile(
     r"<#assign\s+\w+\s*=\s*|#set\s*\(\s*\$\w+\s*=|\{php\}|\{%\s*(?:import|include|extends|for\s+\w+\s+in\s+\(?(?:\(\)|\[\]|''|\"\"|config|self|request|dict|lipsum))|\{%\s*(?:debug|load\s+log)\s*%\}"
-    r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|\*\{\s*T\(",
+    r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|\*\{\s*T\("
+    r"|\{@(?:math\s|contextdump\b|if\s+cond\s*=)|\{eval\s+var\s*=|\{(?:fetch|include|include_php|config_load)\s+file\s*=\s*['\"]?(?:/|\.\.|file:|php:|https?:|string:|eval:)|\{math\s+equation\s*="
+    r"|\{\$\w{1,32}\s*\|\s*@?\s*(?:system|exec|passthru|shell_exec|popen|assert|eval|phpinfo|readfile|file_get_contents|call_user_func)\b"
+    r"|#(?:include|parse)\s*\(\s*['\"](?:/|\.\.|\w{2,8}:)|<#list\s+\.\w|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|ssi|load\s+log)\b|\[%\s*(?:perl|rawperl|include\s+/|insert\s+/)"
+    r"|(?<![\w.])@(?:(?-i:System\.[A-Z]\w{1,24}[.(])|Html\.Raw|HttpContext\.|(?-i:Request\.[A-Z])|DateTime\.Now)|\$(?:request|session|application|response|context|velocity\w{0,12})\.(?:get|set)\w{2,32}\("
+    r"|\\write18\b|\\(?:lstinputlisting|verbatiminput)\b|\\(?:input|include|openin\d{0,2}=?|openout\d{0,2}=?)\s{0,4}\{?\s{0,4}(?:/|\.\./|\|)",
     re.IGNORECASE | re.ASCII,
 )
 _NAME = re.compile(r"\s{0,8}[#/^>!&]?\s{0,8}[\w.-]{1,64}\s{0,8}(?:\|\s{0,8}\w+\s{0,8}(?:[:(][^{}]{0,40})?)?$")
 # What a lone name, or a name with a filter, must be to matter.
 _NAMED = re.compile(
-    r"config\b|__|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for", re.IGNORECASE
+    r"config\b|__|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for"
+    r"|request\.(?:environ|session|application)|signer|storages|(?:faces|page|external|servlet)context|(?:request|session|application|page)scope\b",
+    re.IGNORECASE,
 )
 _MARKS = frozenset({"[[", "{#", "{@", "[="})
+_RARE = frozenset({"{#", "[=", "@{", "[%"})
+# Directives that are attacks whatever follows.
+_TELLING = re.compile(
+    r"\{@|\{eval|\{(?:fetch|include|config_load|math)|\{\$\w{1,32}\s*\||#(?:include|parse)|<#list|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|load\s+log)|\[%|@\w|\$|\\",
+    re.IGNORECASE,
+)
+# What authors of templates write as well: a setting, an address, a header of the request. A value that is nothing else
+# is no template.
+_USUAL = re.compile(
+    r"\s{0,8}(?:config\b|url_for\b|request\.(?:args|cookies|headers|form|values)\b)[\w.]{0,80}\s?(?:\([\w\s.,='\"/:-]{0,80}\))?"
+    r"(?:\s{0,4}\|\s{0,4}\w{1,32}(?:\([^()]{0,40}\))?)?\s{0,8}",
+    re.IGNORECASE,
+)
+_LONE = 12
+"""Characters around an expression with which a value is still little more than that."""
+# Options that a view engine of Node compiles into its code, where the parameters of a request are given to it whole.
+_OPTIONS = re.compile(r"(?:outputfunctionname|escapefunction|destructuredlocals|localsname)\b", re.IGNORECASE)
 _ERROR = re.compile(r"^\s{0,8}(?:\$\{\{|\{\{)?\s{0,8}<%\[?%?['\"]|\$\{\{<%|\{\{\{\{|^\s{0,8}\{\{\s{0,8}\}\}\s{0,8}$")
 
 
@@ -70,7 +104,7 @@ def _expressions(text: str) -> Iterator[tuple[str, str, int, int]]:
 
 def _judge(opening: str, expression: str) -> tuple[str, float]:
     if _SUM.search(expression) and not (opening == "[[" or (opening == "{" and "}" in expression)):
-        return "template-arithmetic", 0.93 if opening not in {"{#", "[=", "@{"} else 0.8
+        return "template-arithmetic", 0.93 if opening not in _RARE else 0.8
     if opening not in _MARKS and _NAME.match(expression) and not _NAMED.search(expression):
         return "", 0.0
     inside = _INSIDE.search(expression)
@@ -88,15 +122,15 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
     for opening, expression, start, end in _expressions(text):
         rule, confidence = _judge(opening, expression)
         if confidence:
-            signals.append(
-                _signal(
-                    rule, confidence - (0.25 if prose and rule == "template-reach" else 0.1 if prose else 0), start, end
-                )
-            )
+            doubt = 0.0 if not prose else 0.25 if rule == "template-reach" else 0.1
+            if len(text) > end - start + _LONE and _USUAL.fullmatch(expression):
+                doubt = 0.3
+            signals.append(_signal(rule, confidence - doubt, start, end))
     directive = _DIRECTIVE.search(text)
     if directive:
         telling = (
-            _INSIDE.search(text, directive.start()) is not None
+            _TELLING.match(directive[0]) is not None
+            or _INSIDE.search(text, directive.start()) is not None
             or _SUM.search(text[directive.end() - 8 : directive.end() + 24]) is not None
         )
         signals.append(
@@ -107,6 +141,9 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
                 directive.end(),
             )
         )
+    options = _OPTIONS.search(text)
+    if options:
+        signals.append(_signal("template-options", 0.93 - (0.4 if prose else 0), options.start(), options.end()))
     error = _ERROR.search(text)
     if error and not prose:
         signals.append(_signal("template-probe", 0.86, error.start(), error.end()))
@@ -131,9 +168,12 @@ DETECTOR = Detector(
     category=ThreatClass.TEMPLATE_INJECTION,
     owasp="A03:2021",
     triggers=(
-        r"[{$#*@~%\[]\{|\{[%$#@]|<%|<#|@\(|\[\[|\[=|\{php\}",
+        r"[{$#*@~%\[]\{|\{[%$#@]|<%|<#|@\(|\[[\[%=]|\{php\}|\$\(\s{0,8}[0-9]{1,12}\s{0,8}\*",
         r"\{\s{0,8}[0-9]{1,12}\s{0,8}[*+]|@[0-9]{1,12}[*+][0-9]|#(?:set|include|parse|evaluate|foreach)\s{0,8}\(|\{(?:system|if|self|smarty)",
-        r"__::|__\$",
+        r"\{\s{0,8}['\"][a-z0-9_]{1,24}['\"]\s{0,8}\*|\{[a-z0-9_.\[\]]{0,64}__[a-z]{2,16}__|\{(?:eval|fetch|include|include_php|config_load|math)\s",
+        r"outputfunctionname|escapefunction|destructuredlocals|localsname",
+        r"__::|__\$|@(?:system|html|httpcontext|request|datetime)\.|\$(?:request|session|application|response|context|velocity[a-z0-9_]{0,12})\.[gs]et",
+        r"\\write18|\\lstinputlisting|\\verbatiminput|\\(?:input|include|openin|openout)[0-9]{0,2}=?\s{0,4}\{?\s{0,4}[/.|]",
     ),
     scan=scan,
 )

@@ -38,10 +38,32 @@ _TOKEN: Final = re.compile(
 )
 _KINDS: Final = ("", "x", "N", "f", "D", "/", "&", "s", "=", "w", "", "t", "?")
 _TOKENS_CAP: Final = 400
-_CLOSES: Final = re.compile(r"[\s)\]]*+(?:or\b|and\b|\]|\||/)", re.IGNORECASE)
+_CLOSES: Final = re.compile(r"[\s)\]]*+(?:or\b|and\b|\]|\||/|,\s*+[\w:-]++\()", re.IGNORECASE)
 # A path or node function within a condition; or another path after the one that the value ended.
 _NODES: Final = re.compile(r"N|x[*wNf]|D|f\(*(?:/|N|x|f\(*(?:N|/|x))")
 _JOINED: Final = re.compile(r"[\])s]*\|/[*w/x@]?")
+_BOOLEAN: Final = re.compile(
+    r"['\"][\s)\]]{0,8}(?:or|and)\s{1,8}(?:not\s{0,4}\(\s{0,4}){0,4}(?:true|false)\s{0,4}\(\s{0,4}\)", re.IGNORECASE
+)
+# A query of XQuery after a quote that ends the value.
+_FLOWER: Final = re.compile(
+    r"['\"][\s)\]},]{0,8}(?:or\s{1,8}|and\s{1,8}|return\s{1,8})?(?:let\s{1,8}\$\w{1,32}\s{0,8}:=|for\s{1,8}\$\w{1,32}\s{1,8}in\s|(?:some|every)\s{1,8}\$\w{1,32}\s{1,8}in\s)"
+)
+_ALWAYS: Final = re.compile(
+    r"/[\w.:*-]{1,64}\[\s{0,4}(?:[^\]\r\n]{0,120}?\b(?:or|and)\s{1,8})?(['\"]?)([\w.-]{0,16})\1\s{0,4}=\s{0,4}\1\2\1\s{0,4}\]",
+    re.IGNORECASE,
+)
+# What reads a document step by step, without knowing what is in it; and what a document should not tell.
+_COUNTS: Final = re.compile(
+    r"\bposition\(\)\s{0,4}[=<>]|\bchild::node\(\)|::\*|/\*\[\d{1,4}\]|\b(?:local-)?name\(\s{0,4}[/.*]", re.IGNORECASE
+)
+_HIDDEN: Final = re.compile(r"/[\w:-]{0,24}(?:passw|passwd|pwd|secret|token|ssn|salary|credit|apikey)", re.IGNORECASE)
+# Paths into pages are what people who test or read them write all day.
+_PAGE: Final = re.compile(
+    r"/{1,2}(?:html|head|body|div|span|p|a|[ou]l|li|d[ltd]|table|t(?:body|head|foot|[rdh])|h[1-6]|img|form|input|button|section|article|main"
+    r"|header|footer|nav|script|meta|link|title|option|select|label|iframe|item|entry|url|loc)(?![\w-])|@",
+    re.IGNORECASE,
+)
 _CONDITION: Final = re.compile(r"&[(!]*(?:N|f|x|D|/)")
 
 
@@ -71,12 +93,16 @@ def _read(text: str, start: int) -> tuple[str, list[int]]:
 
 def _signals(text: str) -> Iterator[Signal]:
     length = len(text)
+    yield from _phrases(text)
     for quote in "'\"":
         at = text.find(quote)
         if at >= 0 and _CLOSES.match(text, at + 1):
             kinds, starts = _read(text, at + 1)
             if starts:
-                yield from _broken(kinds, at, length)
+                # Sentences quote words, and go on with paths and comments.
+                prose = plain_words(text, 0, at, limit=3) >= 3 or plain_words(text, limit=7) >= 7
+                for signal in _broken(text, kinds, at, length):
+                    yield signal._replace(confidence=signal.confidence - 0.35) if prose else signal
     kinds, starts = _read(text, 0)
     if not starts:
         return
@@ -111,19 +137,32 @@ def _alone(text: str, kinds: str, nodes: re.Match[str], words: int) -> float:
         return 0.85 if "=" in kinds or ("/" in found and "[" not in kinds[: nodes.start()]) or found[0] == "x" else 0.55
     if found == "D":
         return 0.85 if nodes.start() <= 1 and ("//" in text or "concat" in text) else 0.3
+    if kinds[0] == "/" and _PAGE.search(text) is None and (_COUNTS.search(text) or _HIDDEN.search(text)):
+        return 0.85
     return 0.75 if "/" in kinds and "[" in kinds else 0.6 if kinds[0] in "/N" and "=" in kinds else 0.3
 
 
-def _broken(kinds: str, at: int, length: int) -> Iterator[Signal]:
+def _phrases(text: str) -> Iterator[Signal]:
+    """Find what only XPath and XQuery say, wherever it stands."""
+    for rule, pattern in (("xpath-condition", _BOOLEAN), ("xpath-query", _FLOWER), ("xpath-condition", _ALWAYS)):
+        match = pattern.search(text)
+        if match is not None:
+            prose = plain_words(text, 0, match.start(), limit=3) >= 3 or plain_words(text, limit=6) >= 6
+            yield Signal(rule, _HIGH, 0.5 if prose else 0.9, match.start(), len(text))
+
+
+def _broken(text: str, kinds: str, at: int, length: int) -> Iterator[Signal]:
     """What follows a quote that ended the value."""
     rest = kinds.lstrip(")")
     if _JOINED.match(rest):
         yield Signal("xpath-path", _HIGH, 0.95, at, length)
+    elif rest.startswith(",D"):
+        yield Signal("xpath-function", _HIGH, 0.9, at, length)
     elif rest.startswith("]") and ("/" in rest or "[" in rest):
         yield Signal("xpath-path", _HIGH, 0.9, at, length)
     elif rest[:1] in ("&", "]") and _NODES.search(rest):
         yield Signal("xpath-condition", _HIGH, 0.94, at, length)
-    elif rest[:2] == "&/" and rest[2:3] in ("*", "w", "@", "x"):
+    elif rest[:2] == "&/" and rest[2:3] in ("*", "w", "@", "x") and "/* " not in text:
         yield Signal("xpath-path", _HIGH, 0.85, at, length)
     elif rest[:1] == "&" and "&[" not in rest and ("f" in rest and "@" not in rest[:1] and "/" in rest):
         yield Signal("xpath-condition", _HIGH, 0.8, at, length)
@@ -142,6 +181,8 @@ DETECTOR: Final = Detector(
             r"(?:/|\.|[a-z-]{2,24}\(|[a-z]{4,12}::|@)"
         ),
         r"\b(?:doc|doc-available|document|unparsed-text|collection)\(\s{0,4}['\"c]",
+        r"(?:true|false)\s{0,4}\(\s{0,4}\)|(?:let|for|some|every)\s{1,8}\$[a-z0-9_]{1,32}\s{0,8}(?::=|in\s)",
+        r"/[a-z0-9_.:*-]{1,64}\[|system-property\(|environment-variable\(|current-datetime\(",
         r"['\"]\s{0,8}[)\]]{1,8}\s{0,8}(?:/|\||or\b|and\b)|\b(?:or|and)\s{1,8}//?[a-z*@]",
     ),
     scan=scan,

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called, symbols_only
 from seawall.systems.threats.detectors.prose import PROSE_AROUND, in_code, plain_words
-from seawall.systems.threats.detectors.xss_markup import EVENTS, active_style, markup
+from seawall.systems.threats.detectors.xss_code import code
+from seawall.systems.threats.detectors.xss_markup import EVENTS, STYLE_HOST, active_style, markup
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR"]
 
 MAX_SIGNALS = 8
+_RULE = 400
+"""Characters of a style sheet after what may run code in which that code is looked for."""
 _TAG = re.compile(r"<[\s\x00]*[a-z!/?%]", re.IGNORECASE | re.ASCII)
 _BREAK_OUT = re.compile(
     r"[\"'`]\s{0,3}/?>\s{0,3}<(?:[a-z!?%]|/(?:script|style|title|textarea|noscript|iframe|xmp|svg|body|html|a|div))",
@@ -37,7 +40,6 @@ _URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _URL_BEFORE = re.compile(r"[=(\"'`\s,;:/?>\]]|^")
-_MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s{0,8}[\"'`]?\s{0,8}$|<!--\s*$|[;)}\]]\s*$|^[+\-;|&*,]")
 _AUTOFOCUS = re.compile(
     r"[\"'`\s/](?:autofocus|accesskey|tabindex|contenteditable|formaction|srcdoc)\s*(?:=|$|\s)", re.IGNORECASE
 )
@@ -52,8 +54,11 @@ def _loose_handlers(text: str) -> Iterator[Signal]:
         known = match[1].lower() in EVENTS
         weight = judge(text, match.start(2), match.end(2)).weight if called else 0.0
         broken = _QUOTE_BEFORE.search(text[max(0, match.start() - 25) : match.start()]) is not None
-        if known and broken and (called or _AUTOFOCUS.search(text)):
-            yield Signal("xss-attribute-break", Severity.HIGH, 0.93 if weight else 0.85, match.start(), match.end())
+        quoted = any(quote in text[: match.start()] for quote in "\"'`")
+        focused = _AUTOFOCUS.search(text) is not None
+        if known and broken and (called or focused):
+            sure = 0.93 if weight else 0.85 if quoted or focused else 0.6
+            yield Signal("xss-attribute-break", Severity.HIGH, sure, match.start(), match.end())
         elif known and called and weight >= 0.4:
             yield Signal("xss-attribute-break", Severity.HIGH, 0.85, match.start(), match.end())
         elif weight >= 0.4:
@@ -102,29 +107,24 @@ def _active_data(text: str, match: re.Match[str], rest: str) -> bool:
     )
 
 
-def _code(text: str) -> Iterator[Signal]:
-    """JavaScript without markup: it breaks out of the string, template or statement that it lands in."""
-    script = judge(text)
-    if script.weight < 0.4:
-        return
-    words = plain_words(text)
-    confidence = script.weight
-    marked = _MARK.search(text) is not None
-    if script.breaks_out and marked:
-        confidence += 0.2
-    elif script.breaks_out or marked:
-        confidence += 0.12
-    else:
-        confidence -= 0.12
-    if words >= PROSE_AROUND:
-        confidence -= 0.3
-    elif words >= 3 and not script.breaks_out:
-        confidence -= 0.15
-    if len(text) > 400 and not script.breaks_out:
-        confidence -= 0.15
-    confidence = min(0.95, confidence)
-    if confidence >= 0.3:
-        yield Signal("xss-code", Severity.HIGH, confidence, script.start, script.end)
+def _breaks(text: str) -> Iterator[Signal]:
+    """Find what closes the attribute or element that the value lands in."""
+    match = _BREAK_OUT.search(text)
+    if match and text.find("<") > match.start():
+        yield Signal("xss-attribute-break", Severity.HIGH, 0.85, match.start(), match.end())
+    match = _CLOSES.search(text)
+    if (
+        match
+        and text.find("<") != match.start()
+        and "script" in match[0].lower()
+        and judge(text, 0, match.start()).weight >= 0.6
+    ):
+        # A start tag that a filter would put together by what it takes out.
+        confidence = 0.86 if plain_words(text) < PROSE_AROUND else 0.55
+        yield Signal("xss-script", Severity.HIGH, confidence, match.start(), match.end())
+    elif match and text.find("<") == match.start():
+        confidence = 0.86 if "<" in text[match.end() :] or "script" in match[0].lower() else 0.75
+        yield Signal("xss-element-break", Severity.HIGH, confidence, match.start(), match.end())
 
 
 def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the same text means the same in every place
@@ -132,19 +132,13 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
     signals: list[Signal] = []
     if "<" in text and _TAG.search(text):
         signals.extend(markup(text))
-        match = _BREAK_OUT.search(text)
-        if match and text.find("<") > match.start():
-            signals.append(Signal("xss-attribute-break", Severity.HIGH, 0.85, match.start(), match.end()))
-        match = _CLOSES.search(text)
-        if match and text.find("<") == match.start():
-            confidence = 0.86 if "<" in text[match.end() :] or "script" in match[0].lower() else 0.75
-            signals.append(Signal("xss-element-break", Severity.HIGH, confidence, match.start(), match.end()))
+        signals.extend(_breaks(text))
     if "=" in text and not signals:
         signals.extend(_loose_handlers(text))
     if not signals or max(signals, key=_strength).confidence < 0.9:
         if ":" in text or "#" in text or "64" in text:
             signals.extend(_urls(text))
-        signals.extend(_code(text))
+        signals.extend(code(text))
         symbols = symbols_only(text) if "[" in text else None
         if symbols:
             length = symbols[1] - symbols[0]
@@ -166,8 +160,8 @@ def _oddities(text: str) -> Iterator[Signal]:
     if match and judge(match[1]).weight >= 0.4:
         yield Signal("xss-code", Severity.HIGH, 0.9, match.start(), match.end())
     match = _STYLE.search(text)
-    if match and active_style(text):
-        sure = judge(text).weight or _PROPRIETARY.match(match[0])
+    if match and active_style(text) and not STYLE_HOST.search(text, match.start(), match.start() + 60):
+        sure = judge(text, match.start(), match.start() + _RULE).weight or _PROPRIETARY.match(match[0])
         yield Signal("xss-style", Severity.HIGH, 0.9 if sure else 0.6, match.start(), match.end())
 
 
@@ -183,7 +177,9 @@ DETECTOR = Detector(
         r"<[\s\x00]{0,8}/?[a-z!?%]",
         r"on[a-z]{3,24}[^a-z0-9>=]{0,12}=",
         r"(?:alert|confirm|prompt|eval|msgbox|settimeout|setinterval|setimmediate|execscript|function|fetch|atob|unescape|import|importscripts|decodeuri|decodeuricomponent|createobject|\bopen|\bprint)[^a-z0-9_]{0,12}[(`]",
-        r"(?:alert|confirm|prompt|eval)[^a-z0-9_]",
+        r"(?:alert|confirm|prompt|eval)[^a-z0-9_]|[=:]\s{0,8}(?:alert|confirm|prompt|eval)$",
+        r"['\"`]\s{0,4}[-+*/%^;,|&?]{1,2}\s{0,4}[!~(]{0,4}(?:location|navigator|history|screen|opener|(?:local|session)storage|window|self|top|parent)\s{0,2}\??[.\[]",
+        "\u03c9\uff9f|\u03c9\u309a|=\\s{0,4}~\\s{0,4}\\[\\s{0,4}\\]\\s{0,4};",
         r"script[^a-z0-9]{0,8}[:#]",
         r"s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}:",
         r"data:[^,]{0,60}(?:html|svg|xml|javascript|base64)",

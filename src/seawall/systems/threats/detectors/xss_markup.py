@@ -7,9 +7,10 @@ from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.html_lexer import Attribute, Tag, tags
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called
 from seawall.systems.threats.detectors.prose import plain_words
+from seawall.systems.threats.detectors.xss_pages import across, is_page, softened
 from seawall.systems.threats.model import Severity
 
-__all__ = ["EVENTS", "active_style", "markup"]
+__all__ = ["EVENTS", "STYLE_HOST", "active_style", "markup"]
 
 MAX_SHEET = 2000
 """Characters of a style sheet that are looked at."""
@@ -45,7 +46,41 @@ xlink:href xml:base by begin implementation file
 """
 _URLS = frozenset(_URL_NAMES.split())
 # Attributes of client-side frameworks whose values are expressions.
-_FRAMEWORKS = ("v-on:", "x-on:", "ng-", "v-html", "x-init", "x-data", "hx-on")
+_FRAMEWORKS = ("v-", "x-", "ng-", "hx-on", "data-bind", "data-on", "data-ng-", "data-v-", "wire:", "up-on")
+# Names that a page's script would find in place of what the browser has there.
+_CLOBBERED = re.compile(
+    r"(?:getelement(?:byid|s\w+)|queryselector\w*|createelement\w*|currentscript|defaultview|documentelement|(?:inner|outer)(?:html|text)"
+    r"|attributes|node(?:name|type|value)|parent(?:node|element)|(?:first|last|next|previous)(?:child|sibling|element\w+)|child(?:nodes|ren)"
+    r"|ownerdocument|appendchild|removechild|replacechild|insertbefore|(?:set|get|remove|has)attribute\w*|addeventlistener|textcontent"
+    r"|baseuri|tostring|valueof|hasownproperty|__proto__|prototype|constructor|implementation|importnode|adoptnode)",
+    re.IGNORECASE,
+)
+_NAMEABLE = frozenset(
+    {
+        "a",
+        "area",
+        "form",
+        "img",
+        "input",
+        "iframe",
+        "embed",
+        "object",
+        "button",
+        "output",
+        "textarea",
+        "select",
+        "fieldset",
+        "image",
+        "map",
+    }
+)
+_REMOTE = re.compile(r"\s{0,8}(?:https?:)?[\\/]{2}[^\s/\\]", re.IGNORECASE)
+# An attribute selector, and an address that tells somebody that it matched.
+_LEAKS = re.compile(
+    r"\[\s{0,4}[\w-]{1,32}\s{0,4}[\^$*~|]?=[^\]]{0,80}\][^{}]{0,200}\{[^{}]{0,400}(?:url\s{0,4}\(|image-set\s{0,4}\()\s{0,4}[\"']?\s{0,4}(?:https?:)?//",
+    re.IGNORECASE,
+)
+_LATE_VALUE = re.compile(r"[\s\x00-\x20]{0,16}=")
 # Attributes that act by themselves; those that bind data were Internet Explorer's.
 _ACTIVE = {
     "allowscriptaccess": 0.86,
@@ -61,7 +96,7 @@ _MEDIA_HOSTS = re.compile(
     r"|maps\.google\.|spotify\.com/embed|soundcloud\.com/player|dailymotion\.com/embed|facebook\.com/plugins|codepen\.io/)",
     re.IGNORECASE | re.ASCII,
 )
-_STYLE_HOSTS = re.compile(
+STYLE_HOST = re.compile(
     r"(?:https?:)?//(?:fonts\.googleapis\.com|cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|\w+\.bootstrapcdn\.com"
     r"|use\.(?:fontawesome|typekit)\.(?:com|net)|code\.jquery\.com)/",
     re.IGNORECASE | re.ASCII,
@@ -131,8 +166,13 @@ def _attribute(tag: Tag, attribute: Attribute) -> Signal | None:
         return _signal(f"xss-{name}", _ACTIVE[name], attribute) if name != "style" or active_style(value) else None
     if name[:1] in {"@", ":"} or name.startswith(_FRAMEWORKS):
         return _signal("xss-event-handler", 0.85, attribute) if judge(value).weight >= 0.4 else None
-    if value and (name in _URLS or name.endswith((":href", ":src")) or ":" in value or name.startswith("&")):
+    if value and (
+        name in _URLS or name == "ping" or name.endswith((":href", ":src")) or ":" in value or name.startswith("&")
+    ):
         return _url(tag, attribute)
+    if name in {"id", "name"}:
+        clobbers = tag.name in _NAMEABLE and _CLOBBERED.fullmatch(value) is not None
+        return _signal("xss-clobbering", 0.85, attribute) if clobbers else None
     code = name if not value and "(" in name else value if tag.name not in _TEXTUAL else ""
     return _signal("xss-attribute", 0.75, attribute) if code and judge(code).weight >= 0.7 else None
 
@@ -149,6 +189,8 @@ def _handler(attribute: Attribute) -> Signal | None:
 
 def _url(tag: Tag, attribute: Attribute) -> Signal | None:
     found = active_url(attribute.value)
+    if found is None and attribute.name == "ping":
+        return _signal("xss-attribute", 0.78, attribute) if _REMOTE.match(attribute.value) else None
     if found is None:
         if attribute.value.startswith("&{") or (
             attribute.name in {"src", "dynsrc", "lowsrc", "poster", "background"}
@@ -184,7 +226,9 @@ def _script(text: str, tag: Tag) -> Signal:
     body = text[tag.end : tag.end + 400 if stop < 0 else min(stop, tag.end + 400)]
     names = {attribute.name for attribute in tag.attributes}
     ends = text[stop : stop + 12].replace(" ", "").lower().startswith("</script") if stop >= 0 else False
-    if names & {"src", "href", "xlink:href", "data", "type", "language", "defer"} and tag.closed:
+    if "[^>]" in text[tag.start : tag.end + 4]:  # an expression that finds script elements
+        confidence = 0.5
+    elif names & {"src", "href", "xlink:href", "data", "type", "language", "defer"} and tag.closed:
         confidence = 0.86 if plain_words(text) >= 4 else 0.95
     elif ends or judge(body).weight > 0.3:
         confidence = 0.97
@@ -237,13 +281,13 @@ def _link(names: dict[str, str], _text: str, _tag: Tag) -> float:
         return 0.86
     if "stylesheet" not in relation or "href" not in names:
         return 0.0
-    return 0.45 if _STYLE_HOSTS.match(names["href"]) else 0.86
+    return 0.45 if STYLE_HOST.match(names["href"]) else 0.86
 
 
 def _style(_names: dict[str, str], text: str, tag: Tag) -> float:
     stop = text.find("</", tag.end)
     sheet = text[tag.end : tag.end + MAX_SHEET if stop < 0 else min(stop, tag.end + MAX_SHEET)]
-    return 0.9 if active_style(sheet) or judge(sheet).weight >= 0.4 else 0.0
+    return 0.9 if active_style(sheet) or judge(sheet).weight >= 0.4 or _LEAKS.search(sheet) else 0.0
 
 
 def _input(names: dict[str, str], _text: str, _tag: Tag) -> float:
@@ -268,19 +312,44 @@ def _instruction(text: str, tag: Tag) -> Signal | None:
     return _signal("xss-element", 0.88, tag) if match else None
 
 
+def _attributes(text: str, tag: Tag) -> Iterator[Signal]:
+    pending: Attribute | None = None
+    for attribute in tag.attributes:
+        if pending is not None and (
+            (not attribute.name and looks_called(attribute.value))
+            or (pending.value and judge(text, attribute.start, attribute.end).weight)
+        ):
+            # Characters that some browsers skip between an event's name and its value.
+            yield _signal("xss-event-handler", 0.93, pending)
+        signal = _attribute(tag, attribute)
+        if signal is not None:
+            yield signal
+        if _is_event(text, attribute):
+            pending = attribute
+        elif attribute.name or attribute.value:  # not a lone sign between them
+            pending = None
+
+
+def _is_event(text: str, attribute: Attribute) -> bool:
+    """Tell whether an attribute is an event whose value is still to come, or has one for its value."""
+    if not attribute.value:
+        return attribute.name[2:] in EVENTS
+    last = attribute.value.replace("/", " ").rpartition(" ")[2].lower()
+    return last[:2] == "on" and last[2:] in EVENTS and _LATE_VALUE.match(text, attribute.end) is not None
+
+
 def markup(text: str) -> Iterator[Signal]:
     """Judge every tag of a text: its element, then each of its attributes. Linear in the text."""
+    page = is_page(text)
     for tag in tags(text):
-        if not tag.closing:
-            signal = _instruction(text, tag) if tag.name == "?" else _element(text, tag)
-            if signal is not None:
-                yield signal
-        pending: Attribute | None = None
-        for attribute in tag.attributes:
-            if pending is not None and not attribute.name and looks_called(attribute.value):
-                # Characters that some browsers skip between an event's name and its value.
-                yield _signal("xss-event-handler", 0.93, pending)
-            signal = _attribute(tag, attribute)
-            if signal is not None:
-                yield signal
-            pending = attribute if attribute.name[2:] in EVENTS and not attribute.value else None
+        for signal in _tag(text, tag):
+            yield softened(text, tag, signal) if page else signal
+    yield from across(text)
+
+
+def _tag(text: str, tag: Tag) -> Iterator[Signal]:
+    if not tag.closing:
+        signal = _instruction(text, tag) if tag.name == "?" else _element(text, tag)
+        if signal is not None:
+            yield signal
+    yield from _attributes(text, tag)

@@ -23,6 +23,11 @@ _KNOWN = re.compile(
     r"-//(?:w3c|ietf|wapforum|apple|sun|oasis|apache|hibernate|mybatis|spring|tiger|softquad)|w3\.org|apple\.com/dtds|java\.sun\.com|about:legacy-compat|hibernate\.org|mybatis\.org|/(?:xhtml|svg|mathml)",
     re.IGNORECASE | re.ASCII,
 )
+# A declaration that can be read says that it cannot: in these, what ASCII shows is not what the parser will read.
+_ENCODING = re.compile(
+    r"<\?xml\b[^>]{0,200}\bencoding\s*=\s*[\"']\s*(?:utf-?7|cp037|ibm-?\d{3,4}|ebcdic[\w-]{0,24}|utf-?32\w{0,2})\s*[\"']",
+    re.IGNORECASE | re.ASCII,
+)
 _INCLUDE = re.compile(
     r"<\s*(?:\w{1,32}:)?include\b[^>]{0,400}\bhref\s*=|xmlns:\w{1,32}\s*=\s*[\"']\s*https?://www\.w3\.org/2001/xinclude",
     re.IGNORECASE | re.ASCII,
@@ -48,6 +53,9 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
         and not doctype["external"]
     ):
         signals.extend(_doctype(doctype))
+    encoding = _ENCODING.search(text)
+    if encoding:
+        signals.append(_signal("xxe-encoding", 0.86, encoding))
     include = _INCLUDE.search(text)
     if include and ("xinclude" in text.lower() or ":include" in include[0].lower()):
         signals.append(_signal("xxe-include", 0.93, include))
@@ -114,6 +122,7 @@ DETECTOR = Detector(
     triggers=(
         r"<!\s{0,8}(?:entity|doctype|attlist)",
         r"include[^>]{0,400}href|2001/xinclude",
+        r"encoding\s{0,8}=\s{0,8}[\"']\s{0,8}(?:utf-?7|utf-?32|cp037|ibm-?[0-9]{3}|ebcdic)",
         r"xsl:|document\s{0,8}\(\s{0,8}[\"']|unparsed-text|xml-stylesheet|schemalocation|php\.net/xsl|apache\.org/x|microsoft-com:xslt",
     ),
     scan=scan,
