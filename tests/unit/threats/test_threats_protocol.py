@@ -39,3 +39,8 @@ def test_honest_values_are_not_even_ambiguous():
 
 def test_generated_honest_values_are_not_suspected():
     assert [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.5] == []
+
+
+def test_bytes_like_overlong_ones_are_honest_in_what_may_be_binary():
+    assert asking(DETECTOR, PlaceKind.BODY)("a\xc0\xae\x9f\x01")[1] < 0.5
+    assert asking(DETECTOR, PlaceKind.BODY)("%c0%ae%c0%ae/x") == ("protocol-overlong", 0.9)

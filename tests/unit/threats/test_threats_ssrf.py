@@ -3,6 +3,7 @@ from asking import asking
 from lookalikes import AMBIGUOUS, PLAIN, generated
 
 from seawall.systems.threats.detectors.ssrf import DETECTOR
+from seawall.systems.threats.model import PlaceKind
 
 ask = asking(DETECTOR)
 
@@ -96,3 +97,105 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127\u30020\u30020\u30021/",
+        "http:127.0.0.1/x",
+        "http:@10.0.0.1/",
+        "////169.254.169.254/latest/",
+        "/\\127.0.0.1/x",
+        "http://%6c%6f%63alhost/",
+        "http://127.0.0.1%2f.example.com/",
+        "http://localhost:80x/",
+        "http://[2002:a00:1::]/",
+        "http://[64:ff9b::a00:1]/",
+        "http://[0000::0001]:3000/",
+        "http://[fe80::1%25eth0]/",
+        "http://a.10.0.0.1.b.rebind.example/",
+        "http://app-127-0-0-1.rebind.example/",
+        "http://100.64.1.1/",
+        "view-source:http://127.0.0.1/",
+        "http://8.8.8.8 &@10.0.0.1# @9.9.9.9/",
+        "http://127.0.0.1;example.com/",
+        "unix:xxxxxxxx|http://example.com/",
+        "http://unix:/run/some.sock:/v1",
+        "http+unix://%2Frun%2Fsome.sock/v1",
+        "ftp://example.com/%0d%0aSTOR x",
+        "mongodb://127.0.0.1:27017/",
+        "http://host.docker.internal/",
+        "metadata.google.internal/computeMetadata/v1/",
+    ],
+)
+def test_addresses_in_disguise_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize("text", ["http://redis:6379/", "http://vault:8200/v1/x", "http://10.2.3.4:3000/"])
+def test_names_of_neighbours_are_found_where_something_is_fetched(text):
+    assert ask(text)[1] >= 0.75
+
+
+RECORDED = (
+    "http://localhost:8080/metrics",
+    "http://127.0.0.1:9100/metrics",
+    "http://10.0.0.5:9100/metrics",
+    "http://192.168.1.10:3000/d/abc",
+    "http://ci.internal:8080/job/1",
+    "http://elasticsearch:9200/_bulk",
+    "http://host.docker.internal:8080/",
+    "https://kubernetes.default.svc/api/v1/pods",
+    "https://localhost/tabs/home",
+    "10.0.0.5:9100",
+    "127.0.0.1:52344",
+    "169.254.169.254",
+    "postgres://app@localhost/db",
+    "redis://cache.internal:6379/0",
+    "const r = new Redis('redis://:pw@localhost:6379')",
+    "REDIS_URL=redis://localhost:6379",
+    "https://192-168-1-5.abcdef.plex.direct:32400/",
+    "ip-10-0-0-1.ec2.internal",
+)
+
+
+@pytest.mark.parametrize("text", RECORDED)
+def test_records_of_a_network_are_let_through(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] < 0.6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://0x7f000001/",
+        "//0xa.0.0.1/x",
+        "http://localhost:6379/",
+        "http://127.0.0.1:2375/containers/json",
+        "http://a.example@10.0.0.1/",
+        "gopher://10.0.0.1:6379/_x",
+    ],
+)
+def test_what_no_record_has_is_found_in_documents_too(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text", ["http://localhost:3000", "http://192.168.1.5:8080/x", "http://10.0.0.1", "https://app.corp/a?b=1%0ac"]
+)
+def test_pages_on_a_network_of_one_s_own_are_honest_in_fields(text):
+    assert asking(DETECTOR, PlaceKind.HEADER)(text)[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://127.0.0.1:11211/%0d%0aset x 0 0 1", "http://[::ffff:10.0.0.1]/", "http://0x7f.1/", "url:http://127.0.0.1"],
+)
+def test_what_no_page_has_is_found_in_fields_too(text):
+    assert asking(DETECTOR, PlaceKind.HEADER)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize("text", ["1.0.168.192.in-addr.arpa", "http://v1.2.3.4.example.com/", "http://a&b.example/"])
+def test_numbers_in_names_are_no_addresses(text):
+    assert ask(text)[1] < 0.5

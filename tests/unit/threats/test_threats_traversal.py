@@ -4,7 +4,9 @@ from attack_mutations import paths_mutated
 from lookalikes import AMBIGUOUS, PLAIN, generated
 
 from seawall.systems.threats.detectors.traversal import DETECTOR
+from seawall.systems.threats.detectors.traversal_files import globbed
 from seawall.systems.threats.inspection.decoding import views
+from seawall.systems.threats.model import PlaceKind
 
 ask = asking(DETECTOR)
 
@@ -108,3 +110,174 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0x2e0x2e0x5c0x2e0x2e0x5cx.ini",
+        "/0x2ex2e0x2ex2e/{file}",
+        "..%c0%zz..%c0%zza/b",
+        "..%bg%qf..%bg%qfx",
+        "%f8%80%80%80%ae%f8%80%80%80%ae/x",
+        "..%uefc8..%uefc8x",
+        "%%32%65%%32%65%%32%66x",
+        "..,/..,/etc/group",
+        "..&/..&/..&/x",
+        "////////{FILE}",
+        "/./.{filename}",
+        "/aaaa{file}",
+        "/" + "a" * 300,
+        "/" + "x" * 200 + "/../../y",
+        "/" * 9 + "etc/hosts",
+        "..;x=1/..;y=2/web-inf/x.xml",
+        "/docs/../private/x.dat",
+        "../.env",
+        ".x/../.env.local",
+    ],
+)
+def test_steps_in_any_spelling_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/etc/some/thing.conf",
+        "/etc/anything",
+        "/proc/modules",
+        "/root/x.txt",
+        "/opt/some/app.ini",
+        "/var/spool/cron/root",
+        "/var/www/html/config.php",
+        "C:\\Windows\\System32\\drivers\\etc\\hosts",
+        "c:/inetpub/wwwroot/x.asp",
+        "c:\\windows\\repair\\sam",
+        "d:\\xampp\\php\\x.log",
+        "C:\\ProgramData\\X\\x.ini",
+        "BOOT-INF/classes/a.yml",
+        "/srv/x/.env",
+        "/.env.production",
+        "/.hg/store/x",
+        "/.idea/x.xml",
+        "/x/.git-credentials",
+        "/x.php.old",
+        "/inc/db.php~",
+        "/.x.php.swp",
+        "/users.sql.gz",
+        "/tls/x.pem",
+        "/e?c/p*wd",
+        "/???/shadow",
+        "/etc/pass*",
+        "/actuator/heapdump",
+        "a.aspx::$DATA",
+        "aux:.png",
+        "/abc*~1*/.aspx",
+        "\\\\198.51.100.7\\a\\b.txt",
+        "\\\\x.example@80\\a",
+        "\\\\anything\\admin$",
+        "data://text/plain,x",
+        "file:////etc/x",
+        "http://x.example/a.gif?.php",
+        "http://198.51.100.7/a.php",
+        "https://x.example/raw/abc?",
+        "https://x.example/?a=ftp://y.example/b.txt?",
+        "https://x.example/?a=/usr/local/apache2/conf/httpd.conf",
+    ],
+)
+def test_files_that_nobody_links_to_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+TOLD = (
+    "/var/log/nginx/access.log",
+    "/var/log/syslog",
+    "/var/www/html/index.php",
+    "/usr/local/lib/python3.11/site-packages/a/b.py",
+    "/bin/bash",
+    "/etc/localtime",
+    "/etc/prometheus",
+    "/opt/app/a.conf",
+    "C:\\Windows\\System32\\svchost.exe",
+    "C:\\Windows\\System32\\config",
+    "C:\\inetpub\\wwwroot\\index.html",
+    "\\\\fileserver\\share\\a.docx",
+    "../../../node_modules/react/index.js",
+    "../../../../src/a.tsx?4b5c",
+    "../assets/logo.svg",
+    "import { a } from '../../../shared/a.js';",
+    "import x from '../../lib/x'",
+    "const c = require('../config/database.yml')",
+    '@import url("../../base.css");',
+    '<img src="../../img/a.png">',
+    "webpack:///../src/a.js",
+    "webpack:///./node_modules/../../src/a.ts?4b5c",
+    "file:///app/dist/server.js:10:5",
+    "file:///C:/x/src/index.html",
+    ".env.example",
+    ".vscode/settings.json",
+    "config/database.yml.example",
+    "/paths/~1users/get",
+    "/files/{file}",
+    "/v1/{filename}",
+)
+
+
+@pytest.mark.parametrize("text", TOLD)
+def test_records_of_a_machine_and_links_between_sources_are_let_through(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] <= 0.6
+
+
+@pytest.mark.parametrize(
+    "text", ["/etc/passwd", "/.env", "/etc/x.conf", "..\\..\\..\\x", "\\windows\\win.ini", "/x.php.bak"]
+)
+def test_what_no_record_has_is_found_in_documents_too(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/a/b/../c.png",
+        "wait.../or not",
+        "link=more...&region=main",
+        "/api/*",
+        "**/*.ts",
+        "/{file}",
+        "/docs/{file}",
+        "con: too slow",
+        "file~1.txt",
+        "/" + "a" * 40,
+        "c:\\windows",
+        "/home/anna/app.conf",
+        "/proc",
+        "what is /etc for",
+        "/.well-known/security.txt",
+        "http://example.com/logo.gif?v=1",
+        "https://example.com/a.php?x=1",
+    ],
+)
+def test_ordinary_paths_are_let_through(text):
+    assert ask(text)[1] < 0.6
+
+
+@pytest.mark.parametrize("path", ["/blog/boot.ini-explained", "/proc/info", "/root/x", "/con/x", "/files/etc/"])
+def test_ordinary_paths_of_requests_are_let_through(path):
+    assert asking(DETECTOR, PlaceKind.PATH)(path)[1] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("/etc/passwd*", True),
+        ("/e[a-z]c/p?ss*", True),
+        ("/*/passwd", True),
+        ("/*/*", False),
+        ("/etc/*", False),
+        ("/???/??????", False),
+        ("/e*/pas/swd", False),
+        ("/" + "*a" * 12 + "/" + "*a" * 12, False),
+    ],
+)
+def test_wildcards_are_matched_as_a_shell_does(text, is_one):
+    assert globbed(text) is is_one

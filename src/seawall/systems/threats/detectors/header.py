@@ -12,21 +12,32 @@ MAX_SIGNALS = 8
 ONE_LINE = 160
 """Characters before the break that a value of one line has; a text of lines may quote header fields honestly."""
 
+SHORT = 32
+"""Characters of a name that somebody gives, such as that of an account."""
+
 _TEXTUAL = frozenset(
     {PlaceKind.FORM, PlaceKind.JSON, PlaceKind.MULTIPART, PlaceKind.GRAPHQL, PlaceKind.BODY, PlaceKind.XML}
 )
 # Line breaks as they are, as escapes that a later layer decodes, and as characters whose low byte is CR or LF.
-_BREAK = r"(?:[\r\n\x85\u2028\u2029\u560a\u560d]|%0[ad]|%25?0[ad]|\\[rn]|%e5%98%8[ad]|\u010a|\u010d){1,8}+"
+_BREAK = (
+    r"(?:[\r\n\x85\u2028\u2029\u560a\u560d\u010a\u010d]|%(?:25)?0[ad]|\\[rn]|%e5%98%8[ad]"
+    r"|%[\r\n]0[ad]|%%0[ad]0[ad]){1,8}+"
+)
+_REAL_BREAK = r"(?:[\r\n\x85\u2028\u2029]|%(?:25)?0[ad]|\\[rn]){1,8}+"
 _RESPONSES = (
-        "set-cookie2?", "location", "content-(?:type|length|disposition|encoding)", "transfer-encoding", "refresh",
-        "status", "x-xss-protection", r"access-control-allow-\w+", "content-security-policy", "last-modified",
-        "www-authenticate", "link", "clear-site-data", "p3p",
+    "set-cookie2?", "location", "content-(?:type|length|disposition|encoding|location)", "transfer-encoding", "refresh",
+    "status", "x-xss-protection", r"access-control-[\w-]+", "content-security-policy", "last-modified", "expires",
+    "www-authenticate", "link", "clear-site-data", "p3p", "cache-control", "etag", "vary", "server", "pragma",
+    "strict-transport-security", "referrer-policy",
 )  # fmt: skip
 _REQUESTS = (
-        "host", r"x-forwarded-\w+", "x-original-url", "x-rewrite-url", "authorization", "cookie", "referer",
-        "connection", r"proxy-\w+", "x-http-method-override",
+    "host", r"x-forwarded-\w+", "x-original-url", "x-rewrite-url", "authorization", "cookie", "referer", "user-agent",
+    "connection", r"proxy-\w+", "x-http-method-override", "upgrade", "expect", "range", "x-real-ip", "accept", "te",
 )  # fmt: skip
-_MAIL = "b?cc|to|from|subject|reply-to|return-path|mime-version|content-transfer-encoding|rcpt to|mail from|data"
+_MAIL = (
+    "b?cc|to|from|sender|subject|reply-to|return-path|mime-version|content-transfer-encoding|rcpt to|mail from|data"
+    "|x-mailer"
+)
 _FIELD = re.compile(
     rf"{_BREAK}[ \t]{{0,4}}(?:(?P<response>{'|'.join(_RESPONSES)})"
     rf"|(?P<request>{'|'.join(_REQUESTS)})|(?P<mail>{_MAIL})"
@@ -34,18 +45,43 @@ _FIELD = re.compile(
     r"|[a-z]{2,20}-?(?:injected|injection|header|evil|test|crlf)[a-z-]{0,20}))[ \t]{0,4}:",
     re.IGNORECASE | re.ASCII,
 )
+# A field of any name, behind a value of one word: nobody writes lines into what is meant for one.
+_OTHER_FIELD = re.compile(
+    _REAL_BREAK + r"[ \t]{0,4}[a-z][a-z0-9_-]{0,40}:(?![/\\])[ \t]{0,2}\S", re.IGNORECASE | re.ASCII
+)
 _MESSAGE = re.compile(
     _BREAK + r"[ \t]{0,4}(?:HTTP/[0-9](?:\.[0-9])?[ \t]+\d{3}"
     r"|(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE|CONNECT)[ \t]+(?:/|https?:)\S{0,512}[ \t]+HTTP/\d"
     r"|(?:RCPT|MAIL|HELO|EHLO|QUIT|DATA)(?:[ \t]|\r|\n|$))",
     re.IGNORECASE | re.ASCII,
 )
+# The end of a request's first line, so that what follows is read as its fields.
+_FIRST_LINE = re.compile(r"(?:^|\s)HTTP/[0-9](?:\.[0-9])?" + _REAL_BREAK + r"[ \t]{0,4}[a-z]", re.IGNORECASE | re.ASCII)
+_METHOD = re.compile(r"^\s{0,8}(?:GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|TRACE|CONNECT)\s", re.ASCII)
 _MARKUP = re.compile(
-    r"(?:[\r\n]|%0[ad]|\\[rn]){2,8}+[ \t]{0,4}<(?:html|script|svg|img|body|iframe)", re.IGNORECASE | re.ASCII
+    r"(?:[\r\n]|%0[ad]|\\[rn]){2,8}+[ \t]{0,4}<(?:html|script|svg|img|body|iframe|h1)",
+    re.IGNORECASE | re.ASCII,
 )
+# A line as logs have it: a date with a time, a level, or an address with what it asked for.
+_LOG_LINE = re.compile(
+    _REAL_BREAK + r"[ \t]{0,4}(?:\[?\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}:\d{2}[^\r\n]{0,24}?\s"
+    r"|\d{1,3}(?:\.\d{1,3}){3} - [\w-]{1,32} \["
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec) [ \d]\d \d{2}:\d{2}:\d{2} "
+    r"|\[?(?:info|warn(?:ing)?|error|debug|notice|critical)\]?[ \t]{0,4}[:\]-])",
+    re.IGNORECASE | re.ASCII,
+)
+_ADDRESSED = re.compile(r"@|\bb?cc[ \t]{0,4}:", re.IGNORECASE)
 _LINE = re.compile(r"[\r\n]")
 _REDIS = re.compile(
     _BREAK + r"(?:\*\d{1,3}[\r\n]|(?:SET|FLUSHALL|CONFIG SET|SLAVEOF|EVAL|AUTH|KEYS)\s{1,8}\S|stats\b|\$\d{1,6}[\r\n])"
+)
+# Commands of stores that listen to lines, which no text has at the start of one.
+_STORE = re.compile(
+    _REAL_BREAK
+    + r"(?:flush(?:all|db|_all)|config (?:set|get|rewrite) ?|slaveof |replicaof |bgsave|shutdown (?:no)?save"
+    r"|eval (?=[\"'])"
+    r"|(?:set|add|replace|append|cas) \S{1,250} \d{1,10} \d{1,10} \d{1,10})(?![a-z])",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -56,19 +92,59 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     field = _FIELD.search(text)
     if field:
         signals.append(_signal("header-field", _judge_field(text, field, textual=textual), field))
+    other = _OTHER_FIELD.search(text)
+    if other:
+        signals.append(_signal("header-field", _judge_other(text, other, textual=textual), other))
     message = _MESSAGE.search(text)
     if message:
         before = text[: message.start()]
         quoted = textual and (len(before) > ONE_LINE or " " in before.strip())
         signals.append(_signal("header-message", 0.5 if quoted else 0.93, message))
+    first = _FIRST_LINE.search(text)
+    if first and first.start() <= ONE_LINE:
+        signals.append(_signal("header-message", 0.4 if _METHOD.match(text) else 0.9, first))
     body = _MARKUP.search(text)
     if body and not textual:
         signals.append(_signal("header-body", 0.86, body))
+    line = _LOG_LINE.search(text)
+    if line:
+        signals.append(_signal("header-log", _judge_line(text, line, textual=textual), line))
     command = _REDIS.search(text)
     if command and command.start() <= ONE_LINE and ("*" in command[0] or "://" in text[: command.start()]):
         signals.append(_signal("header-command", 0.86, command))
+    store = _STORE.search(text)
+    if store and store.start() <= ONE_LINE and " " not in text[: store.start()].strip():
+        signals.append(_signal("header-command", 0.86, store))
     signals.sort(key=_strength, reverse=True)
     return [signal for signal in signals[:MAX_SIGNALS] if signal.confidence >= 0.3]
+
+
+def _word(text: str, end: int) -> bool:
+    """Tell whether what stands before a break is a word, an address, a path or nothing at all."""
+    before = text[:end]
+    return len(before) <= ONE_LINE and not _LINE.search(before.strip()) and " " not in before.strip()
+
+
+def _judge_other(text: str, field: re.Match[str], *, textual: bool) -> float:
+    """Confidence in a field of any name: lists of names and values are honest where texts of lines are."""
+    if not _word(text, field.start()) or _LINE.search(text, field.end()):
+        return 0.0
+    if "\n" not in field[0] and "\r" not in field[0] and "%0" not in field[0]:
+        return 0.0
+    if not textual:
+        return 0.78
+    lonely = not text[: field.start()].strip() and " " not in text[field.end() :].strip()
+    return 0.76 if lonely and "\r" in field[0] and " " not in field[0].rpartition(":")[2] else 0.0
+
+
+def _judge_line(text: str, line: re.Match[str], *, textual: bool) -> float:
+    """Confidence in a forged line of a log: a name that ends where the next entry seems to begin."""
+    if not _word(text, line.start()) or not text[: line.start()].strip():
+        return 0.0
+    if not textual:
+        return 0.8
+    rest = text[line.end() :].strip()
+    return 0.76 if line.start() <= SHORT and _LINE.search(rest) is None else 0.0
 
 
 def _judge_field(text: str, field: re.Match[str], *, textual: bool) -> float:
@@ -78,7 +154,9 @@ def _judge_field(text: str, field: re.Match[str], *, textual: bool) -> float:
         return 0.2
     if len(before) > ONE_LINE or _LINE.search(before.strip()) or (textual and field["mail"] and " " in before.strip()):
         return 0.4
-    if textual and before.count(" ") >= 3:
+    if textual and _METHOD.match(text):
+        return 0.5
+    if textual and (before.count(" ") >= 3 or (field["mail"] and not _ADDRESSED.search(text))):
         return 0.6
     return 0.95 if field["response"] else 0.88
 
@@ -91,17 +169,27 @@ def _strength(signal: Signal) -> float:
     return signal.confidence
 
 
-_START = r"(?:[\r\n\x85\u2028\u2029\u560a\u560d\u010a\u010d]|%0[ad]|\\[rn]|%8[ad])[ \t]{0,4}"
+_START = (
+    r"(?:%[\r\n]0[ad]|%%0[ad]0[ad]|[\r\n\x85\u2028\u2029\u560a\u560d\u010a\u010d]|%(?:25)?0[ad]|\\[rn]|%8[ad])"
+    r"[ \t]{0,4}"
+)
 
 DETECTOR = Detector(
     name="header",
     category=ThreatClass.HEADER_INJECTION,
     owasp="A03:2021",
     triggers=(
-        _START + r"[a-z][a-z0-9 -]{1,48}[ \t]{0,4}:",
+        _START + r"[a-z][a-z0-9 _-]{0,48}[ \t]{0,4}:",
         _START + r"(?:http/[0-9]|(?:get|post|put|delete|head|options|patch|trace|connect)[ \t]"
-        r"|(?:rcpt|mail|helo|ehlo|quit|data)[^a-z0-9])",
-        _START + r"<[a-z]|(?:[\r\n]|%0[ad]|\\[rn])(?:\*[0-9]|\$[0-9]|flushall|config set|slaveof)",
+        r"|(?:rcpt|mail|helo|ehlo|quit|data)(?:[^a-z0-9]|$))",
+        _START + r"<[a-z]",
+        r"(?:[\r\n]|%(?:25)?0[ad]|\\[rn])(?:\*[0-9]|\$[0-9]|stats|flush)",
+        r"(?:[\r\n]|%(?:25)?0[ad]|\\[rn])(?:config |slaveof|replicaof|bgsave|shutdown |eval )",
+        r"(?:[\r\n]|%(?:25)?0[ad]|\\[rn])(?:set|add|replace|append|cas) [^\s]{1,250} [0-9]",
+        r"http/[0-9](?:\.[0-9])?(?:[\r\n]|%(?:25)?0[ad]|\\[rn])",
+        _START + r"(?:\[?[0-9]{4}[/-][0-9]{2}[/-][0-9]{2}[t ]|[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3} - "
+        r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec) [ 0-9][0-9] [0-9]"
+        r"|\[?(?:info|warn|error|debug|notice|critical))",
     ),
     scan=scan,
 )

@@ -5,7 +5,7 @@ library would: `${lower:J}` gives "j", and so does `${::-j}`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.prose import in_code, plain_words
@@ -30,6 +30,10 @@ _KNOWN = re.compile(
     r"[$%]\{\s*(?:env|sys|java|ctx|main|map|sd|event|docker|k8s|kubernetes|spring|web|log4j|bundle|jvmrunargs|hostname|date|marker|lower|upper|sysproperty|base64)\s*:|\$\{::?-|\$\{hostname\}",
     re.IGNORECASE | re.ASCII,
 )
+_CODE_POINT = re.compile(r"(?:u\+|0x|\\u)?[0-9a-f]{4}", re.IGNORECASE | re.ASCII)
+# The name with a letter or more that only the machine knows, and what follows that name alone.
+_MASKED = re.compile(r"(?=[jndi]{0,3}\x01)[jndi\x01]{2,4}")
+_PROTOCOL = re.compile(r"\s{0,4}(?:ldaps?|rmi|dns|iiop|corba|nds|nis|https?|\x01)[\x01:]", re.IGNORECASE | re.ASCII)
 _START = re.compile(r"[$%]\{|jndi", re.IGNORECASE | re.ASCII)
 
 
@@ -37,18 +41,32 @@ def _value(body: str) -> str:
     """What a look-up without inner ones gives, or a mark for what only the machine knows."""
     kind, colon, rest = body.partition(":")
     kind = kind.strip().lower()
-    if not colon:
+    if not colon or kind in {"base64", "base64decoder"}:
         return "\x01"
-    if kind in {"lower", "upper"}:
-        return rest.lower()
-    if kind == "date":
-        return rest.strip("'\"")
-    if kind in {"base64", "base64decoder"}:
-        return "\x01"
+    if kind in _TRANSFORMS:
+        return _TRANSFORMS[kind](rest)
     if kind in {"jndi", "script", "dns", "url", "file", "const"}:
         return f"\x02{body}\x03"
+    if _MASKED.fullmatch(kind) and _PROTOCOL.match(rest):
+        return f"\x02jndi:{rest}\x03"
     _, default, fallback = body.partition(":-")
     return fallback if default else "\x01"
+
+
+def _character(rest: str) -> str:
+    return chr(int(rest[-4:], 16)) if _CODE_POINT.fullmatch(rest) else "\x01"
+
+
+def _quoted(rest: str) -> str:
+    return rest.strip("'\"")
+
+
+_TRANSFORMS: dict[str, Callable[[str], str]] = {
+    "lower": str.lower,
+    "upper": str.lower,
+    "date": _quoted,
+    "unicode": _character,
+}
 
 
 def resolved(text: str) -> tuple[str, int]:

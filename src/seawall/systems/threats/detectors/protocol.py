@@ -31,8 +31,10 @@ def _found(text: str, kind: PlaceKind) -> Iterator[Signal]:
         yield Signal("protocol-null", Severity.HIGH, 0.86 if kind in _NARROW else 0.4, match.start(), match.end())
     match = _OVERLONG.search(text)
     if match:
-        latin = match[0][0] in "\xc0\xc1"
-        yield Signal("protocol-overlong", Severity.HIGH, 0.6 if latin else 0.9, match.start(), match.end())
+        # Bytes that no percent code tells of are as likely those of a file, or letters of Latin-1.
+        confidence = 0.9 if match[0][0] == "%" or kind in _NARROW else 0.4
+        confidence = min(confidence, 0.6) if match[0][0] in "\xc0\xc1" else confidence
+        yield Signal("protocol-overlong", Severity.HIGH, confidence, match.start(), match.end())
     if "%" in text:
         match = _BROKEN.search(text)
         if match:

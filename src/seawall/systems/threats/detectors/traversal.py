@@ -8,66 +8,66 @@ from collections.abc import Iterator, Sequence
 
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.prose import plain_words
+from seawall.systems.threats.detectors.traversal_files import DOCUMENTS, Named, globbed, judge_file, wanted
+from seawall.systems.threats.detectors.traversal_remote import inclusions
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR"]
 
 MAX_SIGNALS = 8
-MAX_HITS = 12
+MAX_SHORT = 2048
+"""Characters of a value that may be a path as a whole."""
 
-# What is left of dots and slashes when a decoder has not taken them for such: overlong UTF-8 as escapes, as bytes read
-# as Latin-1 and as lone surrogates, hexadecimal as some servers take it, full-width and other look-alikes.
+# What is left of dots and slashes when a decoder has not taken them for such: overlong UTF-8 as escapes, well-formed or
+# not, as bytes read as Latin-1 and as lone surrogates, hexadecimal as some servers take it, full-width and other
+# look-alikes, escapes within escapes.
 _DOTS = re.compile(
-    r"%c0%(?:ae|2e)|%e0%80%ae|%uff0e|%25?2e|\xc0\xae|\udcc0\udcae|0x2e|[\uff0e\u3002\u2024\ufe52]", re.IGNORECASE
+    r"%c0%(?:ae|2e|5e|ee|fe)|%c0\.|%e0%(?:80|40)%ae|%f0%80%80%ae|%f8(?:%80){3}%ae|%fc(?:%80){4}%ae|%uff0e|%u002e|%u2024"
+    r"|%25?2e|%%32%(?:65|%65)|\xc0\xae|\udcc0\udcae|0?x2e|[\uff0e\u3002\uff61\u2024\ufe52]",
+    re.IGNORECASE,
+)
+_CODED_SLASH = (
+    r"%(?:c[01]|bg)%[0-9a-z]{2}|%e0%[48]0%[0-9a-z]{2}|%f0%80%80%[0-9a-z]{2}|%f8(?:%80){3}%[0-9a-z]{2}"
+    r"|%fc(?:%80){4}%[0-9a-z]{2}|%u(?:221[56]|ff0f|ff3c|efc8|f025|002f|005c|2044)|%%(?:32%66|35%63|32%%66|35%%63)"
+    r"|%25?(?:2f|5c)|\xc0\xaf|\xc1\x9c|\udcc0\udcaf|\udcc1\udc9c|0x(?:2f|5c)|[\uff0f\uff3c\u2215\u2216\u2044\u29f8\u29f5]"
 )
 _SLASHES = re.compile(
-    r"[/\\](?:[\x00/\\]|%00)*|(?:%c0%(?:af|2f|5c)|%c1%(?:9c|1c|8s|pc|af)|%e0%80%af|%u221[56]|%uff0f|%25?(?:2f|5c)|\xc0\xaf|\xc1\x9c|\udcc0\udcaf|\udcc1\udc9c"
-    r"|0x(?:2f|5c)|[\uff0f\uff3c\u2215\u2216\u2044])+(?:[/\\])*",
+    rf"[/\\](?:[\x00/\\]|%00)*|(?:{_CODED_SLASH})+(?:[/\\])*|(?:(?<=[^.]\.\.)|(?<=^\.\.))(?:%[0-9a-z]{{2}}){{1,6}}(?=\.\.|/)",
     re.IGNORECASE | re.ASCII,
 )
-_CLIMB = re.compile(r"(?<![\w.])(?P<lead>/|%{1,4})?(?P<dots>\.{2,4})(?P<odd>;[^/]{0,16}|%00|\x00|\"{2}|'{2}|\s)?(?=/)")
+_CLIMB = re.compile(
+    r"(?<![\w.])(?P<lead>/|%{1,4})?(?P<dots>\.{2,4})"
+    r"(?:(?P<odd>;[^/]{0,16}|%00|\x00|\"{2}|'{2}|\s|%[0-9a-z]{2})|(?P<junk>[^\w\s./]{1,3}))?(?=/)",
+    re.IGNORECASE,
+)
 _CLIMB_ANY = re.compile(r"\.\.(?:;[^/]{0,16})?/")
 _STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,64}$")
 _SQUASHED = re.compile(
-    r"(?<!\.)\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)",
+    r"(?<!\.)\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)"
+    r"|(?:\.\.)?(?:web|meta|boot)-inf(?:web\.xml|classes|manifest)",
     re.IGNORECASE | re.ASCII,
-)
-_WANTED = re.compile(
-    r"(?<![A-Za-z0-9])(?:etc/(?:\./)*(?:passwd|shadow|group|gshadow|hosts|issue|motd|crontab|fstab|sudoers|ssh/|mysql/|apache2?/|httpd/|nginx/|php|environment|hostname|resolv\.conf"
-    r"|os-release|[a-z]{2,10}-release|security/|init\.d/|rc\.|profile|bash\.?bashrc|inetd|exports|ldap|samba|network)"
-    r"|proc/(?:self|version|cmdline|cpuinfo|mounts|net/|\d+/|sched_debug|environ)|root/\.|\.ssh/(?:id_|authorized|known|config)|\bid_(?:rsa|dsa|ecdsa|ed25519)\b"
-    r"|\.bash_(?:history|profile)|\.mysql_history|\.aws/(?:credentials|config)|\.kube/config|\.docker/config|\.git/(?:config|head|index|logs)|\.svn/(?:entries|wc\.db)|\.ht(?:passwd|access)\b"
-    r"|(?:web|meta)-inf\.?/|\bwp-config\.php|\b(?:boot|win|system|desktop|php)\.ini\b|windows/(?:system32|system|repair|panther|debug|win\.ini|temp|php|iis)|winnt/|inetpub/|system32/"
-    r"|\bntds\.dit\b|\bunattend(?:ed)?\.xml|config/sam\b|sysprep/|\btomcat-users\.xml|conf/(?:server\.xml|httpd\.conf|web\.xml)|\bhttpd\.conf\b|\bnginx\.conf\b|\bmy\.cnf\b"
-    r"|\bweb\.config\b|\bmachine\.config\b|\bglobal\.asax\b|\bappsettings\.json\b|\b(?:database|secrets|credentials)\.ya?ml\b|var/(?:log/(?:apache|httpd|nginx|auth|syslog|messages|mail|lastlog|secure|vsftpd|xferlog|faillog|access|error)|www/html/|run/secrets|lib/(?:mlocate|mysql|php))"
-    r"|usr/local/(?:apache|etc/|php|nginx)|dev/(?:random|zero|tcp|fd/\d|stdin)\b|bin/(?:sh|bash|id|ls|cat|sleep)\b|\bcmd\.exe\b|/xampp/|/apache/logs?/|\bsecurity/passwd\b)",
-    re.IGNORECASE | re.ASCII,
-)
-_ROOTED = re.compile(
-    r"^[\s\"'(=]{0,3}(?:file:/*)?(?:(?:/|[a-z]:/?|%00|\x00|/\?\?/|~/)[^\s]*)$|[=:\x00]/?(?:etc|proc|windows|winnt)/",
-    re.IGNORECASE | re.ASCII,
-)
-_WRAPPER = re.compile(
-    r"(?<![\w.-])(?:(?P<php>php://(?:filter|input|stdin|fd|memory|temp|output)|phar://|expect://|zip://|rar://|ogg://|ssh2\.\w+://|glob://|compress\.(?:zlib|bzip2)://)"
-    r"|(?P<file>file:(?:/{1,3}(?:\w|\.|%|~)|\\|[a-z]:|\.\.)|netdoc:/|jar:(?:file|https?):)"
-    r"|(?P<data>data:(?://)?(?:text/(?:plain|x-php)|application/x-httpd-php)?;?(?:charset=[\w-]+)?(?:;?base64)?,\s*(?:PD9w|PD89|PD9|<\?)))",
-    re.IGNORECASE | re.ASCII,
-)
-_FILTER = re.compile(r"convert\.|resource=|read=|string\.rot13|zlib\.|iconv", re.IGNORECASE | re.ASCII)
-_REMOTE = re.compile(
-    r"^[\s\"'=]{0,2}(?:https?|ftps?|hxxps?)?:?//[^\s/?#]{1,100}(?:/[^\s?#]*)?"
-    r"(?:\.(?:txt|jpe?g|gif|png|dat|inc|log|pdf)\?+&?$|\.php\?\?+$|\x00|%00)"
-    r"|^(?:https?|ftps?)://[^\s?#]{1,200}/(?:c99|r57|c100|shell|cmd|evil|backdoor|phpshell|webshell|safe\d?|test_?rfi|rfi\w*|inject\w*|bot|exploit|id\d?|inc|echo|fx29\w*)\.?(?:txt|php\d?|jpg|gif|asp|jsp|sh|pl|dat)(?:\?|$)",
-    re.IGNORECASE | re.ASCII,
-)
-_SHARE = re.compile(
-    r"^[\s\"']{0,2}\\\\(?:\?\\|\.\\|[\w-]+(?:\.[\w-]+)+(?:@\w+)?\\[\w$.-]+|[\w.-]+\\[a-z]\$)", re.IGNORECASE
 )
 _SUFFIX = re.compile(r"(?:\x00|%00|\\0|\\x00)(?:\.\w{2,5})?[\"']?$")
 _ASSET = re.compile(
-    r"\w\.(?:png|jpe?g|gif|svg|webp|css|js|mjs|tsx?|woff2?|ico|md|html?)[\"']?$", re.IGNORECASE | re.ASCII
+    r"\w\.(?:png|jpe?g|gif|svg|webp|avif|css|s[ac]ss|less|[cm]?js|[cm]?ts|[jt]sx|vue|svelte|map|woff2?|ico|mdx?|html?)(?:[?#:][\w=&.:-]{0,80})?[\"']?$",
+    re.IGNORECASE | re.ASCII,
 )
-_TEMPLATE = re.compile(r"[/\\]\.{2,}(?:[/\\]*)\{?(?:file(?:name)?|FILE)\}?[\"']?$")
+# A list of paths to try has these where the name of a file is to be put; a pattern of paths has one after a slash.
+_PLACEHOLDER = re.compile(
+    r"^(?P<before>[/\\][^{}\s]{0,1024})(?:\{file(?:_?name)?\}|\[file(?:name)?\])[\"']?$", re.IGNORECASE | re.ASCII
+)
+_PREPARED = re.compile(r"[/\\]{2}|\.{2}|[/\\]\.(?:[/\\]|$)|0x2|%|[^\x00-\x7f]|^/([a-z0-9])\1{0,1023}$", re.IGNORECASE)
+# Long enough that what is appended is cut off, where names have an end.
+_FILLED = re.compile(r"^[\"']?[/\\]?([A-Za-z0-9])\1{127,}+(?:$|[/\\.])")
+_FETCHED = frozenset({PlaceKind.QUERY, PlaceKind.FORM, PlaceKind.COOKIE})
+_QUOTED = re.compile(
+    r"[\w$)]\s{0,2}\(\s{0,2}[\"'`]?$|\b(?:from|import|require|include|url)\s{0,2}[\"'`(]{1,2}$|\b(?:src|href|from|to)=[\"']$",
+    re.IGNORECASE | re.ASCII,
+)
+_SETTINGS = re.compile(r"/\.env(?:\.[\w-]{1,24})?(?<!\.example)(?<!\.sample)[\"']?$", re.IGNORECASE | re.ASCII)
+_ALARMING = re.compile(r"etc/(?:passwd|shadow|hosts)|(?:win|boot)\.ini|proc/self|windows/|-inf/", re.IGNORECASE)
+_MANY = 3
+_PROSE = 6
 
 
 def _normal(text: str) -> str:
@@ -77,29 +77,60 @@ def _normal(text: str) -> str:
 
 def _climbs(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
     climbs = list(_CLIMB.finditer(plain))[:64]
-    wanted = _WANTED.search(plain)
+    named = wanted(plain)
+    if len(climbs) < _MANY and not named:
+        climbs = [climb for climb in climbs if climb["junk"] is None]
     ups = len(climbs) or (1 if _CLIMB_ANY.search(plain) else 0)
     words = plain_words(text)
-    whole = words <= 1 and len(text) <= 2048 and "\n" not in text.strip()
+    whole = words <= 1 and len(text) <= MAX_SHORT and "\n" not in text.strip()
     if ups:
         first = climbs[0].start() if climbs else 0
-        if not whole:
-            confidence = (0.9 if words < 6 else 0.6) if wanted else (0.3, 0.4, 0.55)[min(ups, 3) - 1]
-        elif wanted or ups >= 3:
-            confidence = 0.97 if wanted else 0.93
-        else:
-            confidence = (0.45 if _ASSET.search(plain) else 0.86) if ups == 2 else _single(text, plain, climbs, kind)
-            if any(map(_odd, climbs)) or _DOTS.search(text) or ".." not in text:
-                confidence = max(confidence + 0.2, 0.86)
-        end = wanted.end() if wanted else climbs[-1].end() if climbs else len(plain)
+        confidence = _judge_climbs(text, plain, climbs, ups, named, kind, whole=whole, words=words)
+        end = named[2] if named else climbs[-1].end() if climbs else len(plain)
         yield _signal("traversal-climb", confidence, first, end, text)
     still = _STILL.search(plain)
     if still and whole:
-        yield _signal("traversal-still", 0.95 if wanted else 0.86, still.start(), still.end(), text)
-    if wanted and not ups:
-        yield _signal(
-            "traversal-file", _target(text, plain, wanted, whole=whole, words=words), wanted.start(), wanted.end(), text
-        )
+        yield _signal("traversal-still", 0.95 if named else 0.86, still.start(), still.end(), text)
+    if not ups:
+        confidence, start, end = judge_file(text, plain, named, kind, whole=whole, words=words)
+        yield _signal("traversal-file", confidence, start, end, text)
+        if whole and ("*" in plain or "?" in plain or "[" in plain) and globbed(plain):
+            yield _signal("traversal-file", 0.9, 0, len(plain), text)
+
+
+def _judge_climbs(
+    text: str,
+    plain: str,
+    climbs: list[re.Match[str]],
+    ups: int,
+    named: Named | None,
+    kind: PlaceKind,
+    *,
+    whole: bool,
+    words: int,
+) -> float:
+    """How telling steps up are: by their number, by what they lead to and by how they are written."""
+    odd = any(map(_odd, climbs)) or _DOTS.search(text) is not None or ".." not in text
+    quoted = bool(climbs) and not odd and _QUOTED.search(plain, max(0, climbs[0].start() - 16), climbs[0].start())
+    if quoted and (named is None or _ALARMING.search(plain) is None):
+        return 0.6 if named else 0.4  # a string in a line of code
+    if not whole:
+        return (0.9 if words < _PROSE else 0.6) if named else (0.3, 0.4, 0.55)[min(ups, 3) - 1]
+    asset = _ASSET.search(plain) is not None
+    if named:
+        return 0.97
+    if _SETTINGS.search(plain):
+        return 0.7 if kind in DOCUMENTS and ups == 1 else 0.93
+    if ups >= _MANY:
+        told = not odd and kind in DOCUMENTS and _relative(text, plain)
+        return 0.5 if told and asset else 0.7 if told and ups == _MANY and "." not in plain.lstrip("./") else 0.93
+    confidence = (0.45 if asset else 0.86) if ups == 2 else _single(text, plain, climbs, kind, asset=asset)
+    return max(confidence + 0.2, 0.86) if odd else confidence
+
+
+def _relative(text: str, plain: str) -> bool:
+    """Tell whether all that climbs is at the start, as links between a program's own files have it."""
+    return "\\" not in text and ".." not in plain.removeprefix("webpack:/").lstrip("\"'./")
 
 
 def _odd(climb: re.Match[str]) -> bool:
@@ -107,73 +138,34 @@ def _odd(climb: re.Match[str]) -> bool:
     return bool(climb["odd"]) or len(climb["dots"]) > 2 or "%" in (climb["lead"] or "")
 
 
-def _single(text: str, plain: str, climbs: list[re.Match[str]], kind: PlaceKind) -> float:
+def _single(text: str, plain: str, climbs: list[re.Match[str]], kind: PlaceKind, *, asset: bool) -> float:
     """One step up alone: relative links are honest, a step up in a request's path is not."""
     if kind in {PlaceKind.PATH, PlaceKind.FILENAME}:
         return 0.8
     if climbs and climbs[0]["lead"] and climbs[0].start() == 0:
         return 0.75
+    if plain.startswith("/") and kind in _FETCHED and not asset:
+        return 0.78  # a client resolves what it is given, and sends what results
     if "\\" in text and "/" in text.replace("\\/", ""):
         return 0.6
     return 0.45 if plain.lstrip("\"' ").startswith("../") or "://" in text else 0.5
 
 
-def _target(text: str, plain: str, wanted: re.Match[str], *, whole: bool, words: int) -> float:
-    """A wanted file without a climb: as the whole of a value it is telling, in prose it is a mention."""
-    folder = plain[wanted.end() - 1 : wanted.end()] == "/" or "system32" in wanted[0].lower()
-    if whole and _ROOTED.search(plain):
-        return 0.6 if folder and not plain.startswith("/") else 0.93
-    if whole and wanted.start() <= 1 and wanted.end() >= len(plain) - 12:
-        return 0.8
-    if whole and not text.startswith(("http:", "https:")):
-        return 0.7 if len(text) < 200 and " " not in text.strip() else 0.5
-    return 0.45 if words < 3 else 0.35
-
-
-def _wrappers(text: str, place: PlaceKind) -> Iterator[Signal]:
-    for count, match in enumerate(_WRAPPER.finditer(text)):
-        if count >= MAX_HITS:
-            return
-        leading = not text[: match.start()].strip("\"'`( =&?<")
-        prose = plain_words(text) >= 6
-        kind = match.lastgroup
-        if kind == "file":
-            wanted = _WANTED.search(_normal(text[match.start() : match.start() + 300]))
-            confidence = (0.9 if wanted else 0.4 if place == PlaceKind.HEADER else 0.86) if leading else 0.6
-        else:
-            filtered = _FILTER.search(text, match.end(), match.end() + 200)
-            confidence = 0.93 if kind == "data" or leading or filtered else 0.8
-        if prose:
-            confidence = min(confidence, 0.5)
-        yield Signal(
-            "traversal-wrapper",
-            Severity.HIGH,
-            confidence,
-            match.start(),
-            min(len(text), match.end() + 60),
-            ThreatClass.FILE_INCLUSION,
-        )
-
-
 def _others(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
-    """What needs no file name: remote scripts, network shares, cut-off suffixes, dots whose slashes were taken out."""
-    if ":" in text:
-        yield from _wrappers(text, kind)
-    if "//" in text and kind != PlaceKind.HEADER:
-        remote = _REMOTE.search(text)
-        if remote:
-            yield Signal(
-                "traversal-remote", Severity.HIGH, 0.86, remote.start(), remote.end(), ThreatClass.FILE_INCLUSION
-            )
-    share = _SHARE.match(text)
-    if share:
-        yield _signal("traversal-share", 0.65, share.start(), share.end(), text)
+    """What needs no file name: cut-off suffixes, dots whose slashes were taken out, names of endless length."""
+    yield from inclusions(text, kind)
     suffix = _SUFFIX.search(text)
     if suffix and ("." in text or "/" in text) and len(text) < 1024 and plain_words(text) <= 1:
         yield _signal("traversal-null", 0.86, suffix.start(), suffix.end(), text)
-    squashed = _SQUASHED.search(text) or _TEMPLATE.search(plain)
+    squashed = _SQUASHED.search(text)
     if squashed:
         yield _signal("traversal-climb", 0.86, squashed.start(), squashed.end(), text)
+    placeholder = _PLACEHOLDER.match(text)
+    if placeholder and _PREPARED.search(placeholder["before"]):
+        yield _signal("traversal-placeholder", 0.86, 0, placeholder.end(), text)
+    filled = _FILLED.match(text)
+    if filled and ("/" in filled[0] or "\\" in filled[0] or "." in plain[filled.end() - 1 : filled.end() + 64]):
+        yield _signal("traversal-filled", 0.8, 0, filled.end(), text)
 
 
 def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
@@ -201,18 +193,22 @@ DETECTOR = Detector(
     category=ThreatClass.PATH_TRAVERSAL,
     owasp="A01:2021",
     triggers=(
-        r"\.\.(?:[/\\;%\x00]|[^\x00-\x7f]|0x|\"\"|'')",
+        r"\.\.(?:[/\\;%\x00]|[^\x00-\x7f]|0x|\"\"|''|[^a-z0-9\s.]{1,3}[/\\])",
         r"[/\\]\.\.",
         r"(?:[/\\]{1,4}\.){4}|(?:\.[/\\]{1,4}){4}|[/\\]\.{6}|\.{4}(?:etc|win|b?oot|proc|web-inf|inet)|[a-z]:(?:win|inet|b?oot)",
-        r"0x2e|%c0%|%c1%|%e0%80|%uff0|%u221|%25?2e|[^\x00-\x7f]{1,3}[\./\\]",
-        r"etc[/\\%]|proc[/\\]|root[/\\]\.|\.ssh|id_[rde][sdc]|\.bash_|\.mysql_|\.aws|\.kube|\.docker|\.git[/\\]|\.svn|\.ht(?:passwd|access)",
-        r"(?:web|meta)-inf|wp-config|(?:boot|win|system|desktop|php)\.ini|windows[/\\]|winnt|inetpub|system32|ntds\.dit|unattend|sysprep|config[/\\]sam",
-        r"tomcat-users|server\.xml|web\.xml|httpd\.conf|nginx\.conf|my\.cnf|web\.config|machine\.config|global\.asax|appsettings|(?:database|secrets|credentials)\.ya?ml",
-        r"var[/\\](?:log|www|run|lib)|usr[/\\]local|dev[/\\][rztfs]|bin[/\\][sbilc]|cmd\.exe|xampp|apache[/\\]log|security[/\\]passwd",
-        r"(?:php|phar|expect|zip|rar|ogg|glob|zlib|bzip2|ssh2\.[a-z]{3,6})://|file:|netdoc:|jar:|data:[^,]{0,60},\s{0,4}(?:pd9|<\?)",
-        r"//[^\s]{1,400}(?:\?{1,4}&?$|\x00|%00)|/(?:c99|r57|c100|shell|cmd|evil|backdoor|phpshell|webshell|safe|test_?rfi|rfi|inject|bot|exploit|id|inc|echo|fx29)[a-z0-9_]{0,16}\.(?:txt|php|jpg|gif|asp|jsp|sh|pl|dat)",
-        r"^[\s\"']{0,2}\\\\|[\x00]|%00|\\0$|\\x00",
-        r"[/\\]\.{2,64}\{?file",
+        r"0x2e|%c0%|%c1%|%bg%|%e0%[48]0|%f0%80|%f8%80|%fc%80|%uff|%u002|%u221|%uefc|%uf02|%25?2e|%%32|[^\x00-\x7f]{1,3}[\./\\]|[\uff0e\u3002\uff61\u2024\ufe52]{2}",
+        r"etc[/\\%]|proc[/\\]|root[/\\]|boot[/\\]|sys[/\\][ckdfb]|config\.sys|sysprep|\.ssh|id_[rde][sdc]|sh_(?:history|profile)|(?:sql|cli|sqlite|python)_history|\.(?:aws|azure|kube|docker|gnupg)|\.git[/\\c-]|\.(?:svn|hg|bzr|cvs|idea)[/\\]|\.ht(?:passwd|access)",
+        r"\.(?:bashrc|bash_profile|zshrc|profile|netrc|pgpass|s3cfg|my\.cnf|pypirc|npmrc|viminfo|rhosts|ds_store|terraform|ftpconfig|remote-sync|vscode)|[/\\]\.env(?:$|[^a-z0-9])|\.sw[opn]$",
+        r"(?:web|meta|boot)-inf|wp-config|(?:boot|win|system|desktop|php|my)\.ini|windows[/\\]|winnt|inetpub|inetsrv|system32|ntds\.dit|ntuser\.dat|pagefile|hiberfil|unattend|(?:config|repair)[/\\](?:sam|sec|sys)|autoexec\.bat|consolehost|program(?:data|\sfiles)",
+        r"tomcat-users|server\.xml|web\.xml|context\.xml|hibernate\.cfg|struts|(?:httpd|apache2?|nginx)\.conf|my\.cnf|web\.config|machine\.config|host\.config|global\.asa|appsettings|config\.inc|localsettings|(?:database|secrets|credentials|parameters)\.ya?ml",
+        r"var[/\\](?:log|www|run|lib|spool|mail|backup|adm|db)|run[/\\](?:secrets|docker)|serviceaccount|usr[/\\]local|dev[/\\][rztfskmu]|logs?[/\\](?:access|error|ssl|other)|bin[/\\][sbilc]|cmd\.exe|xampp|wamp|lampp|mamp[/\\]|opt[/\\](?:tomcat|bitnami)|apache[/\\]log|security[/\\]passwd|library[/\\](?:webs|pref|logs)|systemversion|systemconfig",
+        r"\.(?:php[0-9]?|phtml|aspx?|jspx?|cgi|config|inc|env)(?:\.[a-z0-9]{1,6}|~|[_-](?:bak|old|backup))\s{0,4}$|\.sql\.|actuator[/\\]|jolokia[/\\]|v2[/\\]_catalog|_ignition[/\\]|\.(?:conf|cnf|cfg|ini|properties|key|pem|crt|p12|pfx|jks|keytab|kdbx|ovpn)(?:\.[a-z0-9]{1,8})?[\"\']?$",
+        r"(?:php|phar|expect|zip|rar|ogg|glob|zlib|bzip2|data|ssh2\.[a-z]{3,6})://|file:|netdoc:|jar:|data:[^,]{0,60},\s{0,4}(?:pd9|<\?)",
+        r"//[^\s]{1,400}(?:\?{1,4}&?$|\x00|%00|\?\.[a-z]{2,5}$)|[?&](?:cmd|exec|command)=|[/\\](?:c99|r57|c100|b374k|p0wny|wso|shell|cmd|evil|backdoor|phpshell|webshell|safe|test_?rfi|rfi|inject|bot|exploit|id|inc|echo|fx29|malicious|payload|pwn|hack|rev)[a-z0-9_-]{0,16}\.(?:txt|php|jpg|gif|asp|jsp|sh|pl|dat|inc)",
+        r"(?://|\\\\)[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?::[0-9]{1,5})?[/\\]",
+        r"^[\s\"']{0,2}\\\\|[\x00]|%00|\\0$|\\x00|::\$(?:data|index)|(?:con|aux|nul|prn|com[1-9]|lpt[1-9])(?:\.(?:asp|jsp|php|cfm)|:\.)|[*?]~[0-9]|~[0-9]{1,2}[*?]",
+        r"(?:\{|\[)file(?:_?name)?[\]}][\"']?$|^[\"']?[/\\]?(?:a{128}|x{128}|b{128}|z{128}|0{128}|1{128})",
+        r"^[\s\"'=]{0,2}/(?:usr/)?[a-z*]{0,12}[?*\[][a-z?*\[\]!-]{0,16}/",
     ),
     scan=scan,
 )
