@@ -5,23 +5,26 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from seawall.systems.threats.detector import Signal
-from seawall.systems.threats.detectors.sql_calls import called, end_of, is_alone, prose_before
+from seawall.systems.threats.detectors.sql_calls import called, end_of, is_alone, prose_before, reaches
 from seawall.systems.threats.detectors.sql_grammar import Course, follow, truth
 from seawall.systems.threats.detectors.sql_lexer import Tokens
+from seawall.systems.threats.detectors.sql_shapes import shapes
 from seawall.systems.threats.detectors.sql_statements import select_list, statement
-from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS
+from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS, SECRETS
 from seawall.systems.threats.model import Severity
 
 __all__ = ["bare"]
 
 _CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
-_ANCHOR: Final = re.compile(r"[&U;HIfWFSv]|G(?=B)|K(?=.{0,40}K)|L(?=[wf])|(?<=[)n])d$|(?<=w)w")
-_ARITHMETIC: Final = re.compile(r"\(n=n\)\+n$")
+_ANCHOR: Final = re.compile(r"[&U;HIfWFSv]|G(?=B)|K(?=.{0,40}K)|L(?=[wf])|(?<=[)n])d$")
+_ANCHOR_OR_NAME: Final = re.compile(_ANCHOR.pattern + "|(?<=w)w")
+_BEFORE_NAMES: Final = frozenset(("waitfor", "exec", "execute"))
 _ABOUT: Final = frozenset(("version", "user", "database", "current_database", "current_user", "schema", "db_name"))
+_COMMENT: Final = re.compile(r"(?:--|#|/\*)[^\w\n]*+\w*+[^\w\n]*+$")
+"""One that cuts off what follows, of a word at most; notes have more."""
 _NULLS: Final = re.compile(r"N(?:,N)+$")
 _TOLD: Final = 0.86
 """A statement that nobody but who administers a server writes."""
-_ROWS: Final = re.compile(r"[nsN](?:,[nsN])*+\),\((?:f|v|\(S|[nsN],)")
 _GROUPED: Final = re.compile(r"S.*GB")
 _ANCHORS_CAP: Final = 24
 
@@ -40,13 +43,9 @@ def bare(tokens: Tokens, length: int, *, statement_first: bool = True) -> Iterat
     opening = 1 if kinds[0] in "();" else 0
     if statement_first and kinds[opening : opening + 1] in ("w", "K", "f", "S"):
         yield from _opening(tokens, opening, length)
-    if kinds[0] == "(" and _ARITHMETIC.match(kinds):
-        # A comparison of numbers where a number is due: `(5=5)*1`.
-        yield Signal("sqli-boolean", _HIGH, 0.86, 0, length)
-    if _ROWS.match(kinds):
-        # The end of one row of values, and the beginning of another: `1),(version(),1`.
-        yield Signal("sqli-clause", _HIGH, 0.86, 0, length)
-    for count, match in enumerate(_ANCHOR.finditer(kinds)):
+    yield from shapes(tokens, length)
+    anchor = _ANCHOR if _BEFORE_NAMES.isdisjoint(tokens.texts) else _ANCHOR_OR_NAME
+    for count, match in enumerate(anchor.finditer(kinds)):
         if count >= _ANCHORS_CAP:
             return
         judge = _JUDGES.get(match[0])
@@ -69,7 +68,7 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         if told:
             yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
             return
-        if confidence >= 0.6 and tokens.kinds[-1] == "d" and tokens.texts[-1].startswith(("--", "#", "/*")):
+        if confidence >= 0.6 and tokens.kinds[-1] == "d" and _COMMENT.match(tokens.texts[-1]):
             # What it cuts off is the rest of somebody else's query.
             yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
             return
@@ -79,9 +78,11 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 
 
 def _about_server(tokens: Tokens, index: int) -> bool:
-    """Tell whether a query asks for the server's version, its database or the account, and nothing else."""
+    """Tell whether a query asks for the server, its database or the account alone, or for what is elsewhere."""
     rest = tokens.kinds[index + 1 :].rstrip(";d")
     name = tokens.texts[index + 1 : index + 2]
+    if reaches(tokens, index + 1) or reaches(tokens, tokens.kinds.find("F", index) + 1):
+        return True
     return bool(name) and (
         (rest == "f()" and name[0] in _ABOUT)
         or _NULLS.match(rest) is not None
@@ -93,7 +94,7 @@ def _about_server(tokens: Tokens, index: int) -> bool:
 def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """AND, OR and the like, and the condition after it."""
     course = follow(tokens, index + 1)
-    if course.end == index + 1:
+    if course.end == index + 1 or (tokens.kinds[index + 1] == "K" and tokens.texts[index + 1] != "case"):
         return
     simple = is_alone(tokens, index)
     whole = course.by != "?"
@@ -124,14 +125,18 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         closed |= "~" in tokens.texts[index + 1 : course.end] or tokens.texts[index] == "xor"
         glued = tokens.starts[index + 1] == tokens.starts[index] + len(tokens.texts[index])
         closed |= glued and index > 0 and tokens.kinds[index - 1] == "n" and tokens.kinds[index + 1] in "+!("
+        # `5 or true`: a word that nobody puts after a number.
+        closed |= index > 0 and tokens.kinds[index - 1] in "ns)v" and "N" in tokens.kinds[index + 1 : course.end]
         yield Signal("sqli-condition", _HIGH, 0.88 if closed else 0.3, start, end)
 
 
-def _constant(tokens: Tokens, index: int, course: Course, *, simple: bool) -> float:
+def _constant(tokens: Tokens, index: int, course: Course, *, simple: bool) -> float:  # noqa: PLR0911 - one for each form
     """How sure a comparison of constants is."""
     before = tokens.kinds[:index]
     if simple:
         lone_name = course.same and not course.constant and before == "w" and course.by == ""
+        if course.by == "?" and before in ("w", ""):
+            return 0.5
         return 0.96 if course.by != "?" and not lone_name else 0.75
     words = prose_before(tokens, index)
     sure = course.by in ("d", ";", "t") or (truth(tokens, index + 1) is not None and not course.sums)
@@ -167,13 +172,28 @@ def _union(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if simple and tokens.texts[follows : follows + 1] in (["values"], ["table"]) and follows + 1 < len(kinds):
         yield Signal("sqli-union", _CRITICAL, 0.9, start, length)
     elif kinds[follows : follows + 1] == "S":
-        certain = simple or tokens.conditional or (tokens.hidden > 0 and words <= 1)
+        certain = simple or tokens.conditional or (tokens.squeezed > 0 and words <= 1)
         confidence = 0.95 if certain else _combined(tokens, index, follows + 1)
+        if not certain and _hosted(tokens, index, follows + 1):
+            confidence = 0.45
         if words > 1 and not simple:
             confidence -= 0.2
         yield Signal("sqli-union", _CRITICAL, confidence, start, length)
     elif simple and kinds[index + 1 : index + 2] == "A" and index + 2 >= len(kinds):
         yield Signal("sqli-union", _HIGH, 0.8, start, length)
+
+
+def _hosted(tokens: Tokens, index: int, query: int) -> bool:
+    """Tell whether UNION joins two queries of the value's own, neither of which asks for what an attacker wants."""
+    kinds = tokens.kinds
+    source = kinds.rfind("F", 0, index)
+    begin = kinds.rfind("S", 0, source) if source > 0 else -1
+    if begin < 0 or (begin and kinds[begin - 1] == "(") or kinds[query : query + 1] in ("n", "N", "s", "v", "f"):
+        return False
+    if kinds[source + 1] not in "wi" or ";" in kinds[begin:index] or "?" in kinds[begin:index]:
+        return False
+    listed = max(kinds.find("F", query), query)
+    return not follow(tokens, query, select=True).certain and SECRETS.isdisjoint(tokens.texts[query:listed])
 
 
 def _combined(tokens: Tokens, index: int, query: int) -> float:
@@ -195,6 +215,15 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
             yield Signal("sqli-comment", _HIGH, 0.86 if bare_end else 0.3, tokens.starts[index], length)
         return
     simple = is_alone(tokens, index)
+    if not simple and confidence < 0.88 and index and tokens.kinds[0] in "SwK" and statement(tokens, 0) >= 0.4:
+        # One statement after another: nothing is broken out of.
+        yield Signal("sqli-stacked", _CRITICAL, 0.45, tokens.starts[index], length)
+        return
+    cut = tokens.kinds[-1] == "d" and _COMMENT.match(tokens.texts[-1])
+    if not simple and confidence < 0.88 and tokens.kinds[index - 1] not in "nsv)N" and not cut:
+        # What stands before it ends no value.
+        yield Signal("sqli-stacked", _CRITICAL, min(confidence, 0.6), tokens.starts[index], length)
+        return
     sentence = (prose_before(tokens, index) > 1 and statement(tokens, 0) < 0.6) or confidence <= 0.5
     confidence = min(0.98, confidence + 0.1) if simple and confidence > 0.4 else confidence - (0.25 if sentence else 0)
     if not simple and not sentence:
@@ -206,15 +235,18 @@ def _having(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if _GROUPED.search(tokens.kinds, 0, index) and tokens.texts[index + 1 : index + 2] == ["count"]:
         return  # how many rows a group must have is no condition of constants
     course = follow(tokens, index + 1)
-    if course.constant or course.same or course.certain:
+    counted = course.calls > 0 and index > 0 and is_alone(tokens, index)
+    if course.constant or course.same or course.certain or counted:
         sure = prose_before(tokens, index) <= 1 and course.by != "?"
         yield Signal("sqli-clause", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], end_of(tokens, course, length))
 
 
 def _where(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index + 1)
+    if tokens.kinds[index + 1 : index + 2] in ("K", "G") and tokens.texts[index + 1] != "case":
+        return
     if course.constant or course.same or course.certain:
-        sure = prose_before(tokens, index) <= 2
+        sure = prose_before(tokens, index) <= 2 and (course.by != "?" or course.certain)
         yield Signal(
             "sqli-tautology", _HIGH, 0.94 if sure else 0.5, tokens.starts[index], end_of(tokens, course, length)
         )
@@ -249,16 +281,23 @@ def _query(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         return
     query = select_list(tokens, index + 1)
     before = kinds[max(0, index - 2) : index]
+    if before == "K(" and tokens.texts[index - 2] == "as" and _is_named(tokens, index - 4) and query <= 0.9:
+        return
     if before.endswith("(") and query >= 0.45:
         within = len(before) == 2 and before[0] in "=+&,(!f"
         yield Signal(
             "sqli-subquery", _CRITICAL, max(query, 0.93) if within else max(query, 0.75), tokens.starts[index], length
         )
-    elif tokens.hidden and query >= 0.6 and index:
+    elif tokens.squeezed and query >= 0.6 and index and kinds[index + 1 : index + 2] != "d":
         yield Signal("sqli-query", _CRITICAL, 0.8, tokens.starts[index], length)
     elif query > 0.9:
         sure = prose_before(tokens, index) <= 1
         yield Signal("sqli-catalogue", _CRITICAL, 0.95 if sure else 0.7, tokens.starts[index], length)
+
+
+def _is_named(tokens: Tokens, at: int) -> bool:
+    """Tell whether WITH at an index names a query, on its own rather than in brackets."""
+    return at >= 0 and tokens.texts[at] == "with" and (not at or tokens.kinds[at - 1] not in "(&")
 
 
 def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
@@ -270,7 +309,7 @@ def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index)
     if course.by != "?" or course.calls or course.constant:
         # The whole of a query may rightly ask for a case that depends on its columns.
-        query = tokens.kinds[0] == "S" and not (course.calls or course.constant)
+        query = tokens.kinds[index - 1 : index] in ("S", ",") and not (course.calls or course.constant)
         yield Signal(
             "sqli-condition", _HIGH, 0.45 if query else 0.93, tokens.starts[index], end_of(tokens, course, length)
         )
@@ -280,8 +319,14 @@ def _comment(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """A number or a bracket, and nothing but a comment: `1)--`."""
     kinds = tokens.kinds
     if is_alone(tokens, index) and not tokens.texts[index].lstrip("-#/*! +"):
-        sure = 0.75 if kinds[index - 1] == ")" else 0.45
-        yield Signal("sqli-comment", _MEDIUM, sure, tokens.starts[0], length)
+        bracket = kinds[index - 1] == ")"
+        yield Signal(
+            "sqli-comment",
+            _HIGH if bracket and kinds[0] == "n" else _MEDIUM,
+            0.8 if bracket else 0.45,
+            tokens.starts[0],
+            length,
+        )
 
 
 def _variable(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:

@@ -13,6 +13,7 @@ from seawall.systems.threats.detectors.sql_bare import bare
 from seawall.systems.threats.detectors.sql_grammar import Course, follow, truth
 from seawall.systems.threats.detectors.sql_lexer import Tokens, read
 from seawall.systems.threats.detectors.sql_statements import select_list, statement
+from seawall.systems.threats.detectors.sql_words import VERBS
 from seawall.systems.threats.model import Severity
 
 __all__ = ["broken"]
@@ -27,6 +28,15 @@ _OPENS: Final = re.compile(
 """What may come after the quote, if the value is more than text; tells most apostrophes apart at little cost."""
 
 _QUOTED_WORD: Final = re.compile(r"[\w ]*+(['\"`])(?=$|[\s,;|:)\]}&.?!>])(?!\s*+=)")
+_WEAK: Final = frozenset(("sqli-probe", "sqli-comment", "sqli-condition", "sqli-clause", "sqli-function"))
+_SYMBOLS: Final = frozenset("!@#$^&*+=[]{}|;:,.<>?~\\/`")
+_NOISY: Final = 3
+_NOISE_LENGTH: Final = 32
+_VALUE_LENGTH: Final = 24
+_CODE: Final = re.compile(r"[\s=(:,\[{<>'\"]")
+_ARGUMENT: Final = re.compile(r"(?:\w\(|\w\s?=\s?|\w,\s)$")
+_SET: Final = re.compile(r"[wi]=(?:t$|[nsN](?:,[wi]=[nsN])*+(?:,[wi]=t)?(?:$|d))")
+_PATTERNS: Final = frozenset(("regexp", "rlike", "ilike", "similar", "glob"))
 _AFTER: Final = ("", " ", ",", ";", ":", ".", ")", "]", "}", "!", "?", "|", "\t", "\n", "\r", "&")
 _CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
 
@@ -46,7 +56,10 @@ def broken(text: str, quote: str) -> Iterator[Signal]:
         if _OPENS.match(text, rest) and not _opening(text, at):
             tokens = read(text, rest)
             sure = False
+            doubtful = _is_noise(text, at) or _is_apostrophe(tokens, text, at)
             for signal in _judge(tokens, text, at):
+                if doubtful and signal.rule in _WEAK and signal.confidence < 0.97:
+                    signal = signal._replace(confidence=min(signal.confidence, 0.6))  # noqa: PLW2901 - the same, in doubt
                 sure |= signal.confidence >= 0.9
                 yield signal
             if not sure:
@@ -112,7 +125,34 @@ def _number(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
 def _statement(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     """A statement right after the quote, which SQL Server takes."""
     confidence = statement(tokens, index)
+    if confidence < 0.9 and _is_argument(text, at):
+        confidence = 0.3
     yield Signal("sqli-stacked", _CRITICAL, min(0.95, confidence + 0.08 * (confidence > 0)), at, len(text))
+
+
+def _is_noise(text: str, at: int) -> bool:
+    """Tell whether what stands before the quote looks like a password that was made at random."""
+    return at >= _NOISY and at <= _NOISE_LENGTH and " " not in text[:at] and len(set(text[:at]) & _SYMBOLS) >= _NOISY
+
+
+def _is_apostrophe(tokens: Tokens, text: str, at: int) -> bool:
+    """Tell whether the quote ends a word of a sentence, and nothing closes what comes after it."""
+    if text[at + 1 : at + 2] not in (" ", "+") or not text[at - 1 : at].isalpha():
+        return False
+    if text.count(" ", 0, at) + text.count("+", 0, at) < _CUT_SPACES:
+        return False
+    last = tokens.texts[-1]
+    return not (tokens.kinds[-1] == "d" and not last.strip("-#/*! +;")) and "t" not in tokens.kinds
+
+
+def _is_argument(text: str, at: int) -> bool:
+    """Tell whether the quote at an index opens an argument or a constant of a program, as in `query('select ...')`."""
+    return _ARGUMENT.search(text, max(0, at - 24), at) is not None and text.find(text[at], at + 1) > 0
+
+
+def _bare_value(text: str, at: int) -> bool:
+    """Tell whether what stands before the quote is nothing or one value, rather than a sentence or code."""
+    return at <= _VALUE_LENGTH and not _CODE.search(text, 0, at)
 
 
 def _paired(text: str, at: int) -> bool:
@@ -181,26 +221,32 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
         yield Signal("sqli-subquery" if course.select else "sqli-function", _CRITICAL, 0.95, at, end)
     elif course.by == "t":
         tail = tokens.texts[course.end][1:]
-        plain = tokens.texts[course.end][0] == text[at] and _short(tail)
+        plain = tokens.texts[course.end][0] == text[at] and (_short(tail) or tokens.texts[index] in _PATTERNS)
         word = "w" in kinds[index : course.end] or "f" in kinds[index : course.end]
         more = "&" in kinds[index:] or course.end - index > 1
         yield Signal(
             "sqli-probe",
             _HIGH,
-            (0.4 if word else 0.92 if more else 0.86 if kinds[index] == "=" or len(text) == 3 else 0.75)
+            (
+                0.86
+                if tokens.texts[index] in _PATTERNS
+                else 0.4
+                if word
+                else 0.92
+                if more
+                else 0.86
+                if kinds[index] == "=" or len(text) == 3
+                else 0.75
+            )
             if plain
             else 0.3,
             at,
             end,
         )
     elif course.by == "d" and _cuts(tokens.texts[course.end]):
-        yield Signal(
-            "sqli-condition",
-            _HIGH,
-            0.9 if kinds[index + 1] in "nsvNf(" else 0.5 if kinds[index] == "=" else 0.3,
-            at,
-            end,
-        )
+        operand = kinds[index + 1 : course.end].lstrip("+!")[:1]
+        sure = 0.9 if operand and operand in "nsvNf(" else 0.5 if kinds[index] == "=" else 0.3
+        yield Signal("sqli-condition", _HIGH, sure, at, end)
     elif course.constant or (kinds[index] == "=" and kinds[index + 1 :] in ("n", "s", "N")):
         yield Signal("sqli-condition", _HIGH, 0.8 if kinds[index] == "=" else 0.5, at, end)
 
@@ -213,6 +259,10 @@ def _cuts(comment: str) -> bool:
 def _comment(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     """A comment right after the quote: `admin'--`."""
     comment = tokens.texts[index]
+    if comment[:1] == "#" and comment[1:2].isalnum() and (at or comment[1:2].isdigit()):
+        return  # a number, or a word that is marked
+    if text[at + 1 : at + 2] == " " and text.count(" ", 0, at) >= _CUT_SPACES:
+        return  # a dash after a sentence
     told = comment.lstrip("-#/*! +\x00\t\r\n;")
     if not told:
         confidence = 0.93 if not tokens.hidden or "\n" not in text else 0.5
@@ -236,6 +286,10 @@ def _stacked(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]
             yield Signal("sqli-comment", _HIGH, 0.93, at, len(text))
         return
     confidence = statement(tokens, follows)
+    last = tokens.texts[-1]
+    if kinds[-1] == "d" and tokens.texts[follows] in VERBS and not last.strip("-#/*! +\x00\t\r\n;"):
+        # Whatever it is, what the query had left is cut off.
+        confidence = max(confidence, 0.84)
     if confidence >= 0.3:
         yield Signal("sqli-stacked", _CRITICAL, min(0.98, confidence + 0.1), at, len(text))
     elif follows >= len(kinds) and at and index:
@@ -253,22 +307,48 @@ def _union(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
         closed = query > 0.4 and follow(tokens, follows + 1, select=True).by == "d"
         sure = query >= 0.5 or closed or kinds[follows + 1 : follows + 2] in ("d", "")
         yield Signal("sqli-union", _CRITICAL, 0.97 if sure else query + 0.05, at, len(text))
+    elif tokens.texts[follows : follows + 1] in (["values"], ["table"]) and follows + 1 < len(kinds):
+        # MySQL's TABLE and VALUES are queries; after a word, `the workers' union table` is English.
+        course = follow(tokens, follows + 1, select=True)
+        closed = course.by == "d" and _cuts(tokens.texts[course.end])
+        sure = closed or (course.by in ("", "t", ")") and (kinds[follows + 1] in "(f" or _bare_value(text, at)))
+        yield Signal("sqli-union", _CRITICAL, 0.93 if closed else 0.86 if sure else 0.3, at, len(text))
     elif follows >= len(kinds) and follows > index + 1:
         yield Signal("sqli-union", _HIGH, 0.85, at, len(text))
+
+
+def _query(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
+    """A query right after the quote."""
+    query = select_list(tokens, index + 1)
+    if query > 0.4 and (query > 0.9 or not _is_argument(text, at)):
+        yield Signal("sqli-query", _CRITICAL, min(0.95, query + 0.1), at, len(text))
+
+
+def _more(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
+    """A comma after the quote."""
+    if _SET.match(tokens.kinds, index + 1) and _bare_value(text, at):
+        # What else an INSERT or UPDATE is to set: `x', role='admin`.
+        yield Signal("sqli-clause", _HIGH, 0.86, at, len(text))
+    else:
+        yield from _clause(tokens, text, at, index)
+
+
+def _ending(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
+    """What ends an INSERT or a comparison after the quote, or is within a CASE."""
+    confidence = _ended(tokens, index)
+    if confidence:
+        yield Signal("sqli-clause", _HIGH, confidence, at, len(text))
+    else:
+        yield from _clause(tokens, text, at, index)
 
 
 def _clause(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     """A clause, a list or a call after the quote."""
     kinds = tokens.kinds
     kind = kinds[index]
-    follows = index + 2 if kind == "G" and kinds[index + 1 : index + 2] == "B" else index + 1
-    if kind == "S":
-        query = select_list(tokens, index + 1)
-        if query > 0.4:
-            yield Signal("sqli-query", _CRITICAL, min(0.95, query + 0.1), at, len(text))
+    if kind == "G" and kinds[index + 1 : index + 2] != "B":
         return
-    if kind in "f(":
-        follows = index
+    follows = index + {"G": 2, "f": 0, "(": 0}.get(kind, 1)
     course = follow(tokens, follows, select=kind in "GK")
     whole = course.by != "?"
     if course.certain or (course.calls and whole):
@@ -289,6 +369,19 @@ def _clause(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
             yield Signal("sqli-clause", _HIGH, telling if value or course.by == "d" else telling - 0.4, at, len(text))
 
 
+def _ended(tokens: Tokens, index: int) -> float:
+    """How sure a clause is that ends INSERT or a comparison: RETURNING, ON CONFLICT, COLLATE, ESCAPE."""
+    word, second = tokens.texts[index], tokens.texts[index + 1 : index + 2]
+    closed = tokens.kinds[-1] == "d" and _cuts(tokens.texts[-1])
+    if word == "on" and second in (["conflict"], ["duplicate"]):
+        return 0.93 if closed or "update" in tokens.texts else 0.86 if "nothing" in tokens.texts else 0.4
+    if word == "returning":
+        return 0.93 if closed else 0.4
+    if word in ("collate", "escape") and len(tokens.kinds) - index <= 4:
+        return 0.9 if closed else 0.86 if tokens.kinds[index + 1 :] == "t" else 0.0
+    return 0.0
+
+
 _JUDGES: Final[dict[str, Callable[[Tokens, str, int, int], Iterator[Signal]]]] = {
     "&": _condition,
     "d": _comment,
@@ -297,5 +390,8 @@ _JUDGES: Final[dict[str, Callable[[Tokens, str, int, int], Iterator[Signal]]]] =
     "n": _number,
     "w": _statement,
     **dict.fromkeys("=+!", _operator),
-    **dict.fromkeys("GHLWKIS,Ff(", _clause),
+    "S": _query,
+    ",": _more,
+    "K": _ending,
+    **dict.fromkeys("GHLWIFf(", _clause),
 }

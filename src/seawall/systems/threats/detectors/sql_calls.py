@@ -7,14 +7,22 @@ from typing import Final
 from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.sql_grammar import Course, follow, is_package
 from seawall.systems.threats.detectors.sql_lexer import Tokens
-from seawall.systems.threats.detectors.sql_words import INJECTOR_FUNCTIONS, SQL_FUNCTIONS
+from seawall.systems.threats.detectors.sql_words import INJECTOR_FUNCTIONS, SQL_FUNCTIONS, words
 from seawall.systems.threats.model import Severity
 
-__all__ = ["called", "end_of", "is_alone", "prose_before"]
+__all__ = ["called", "end_of", "is_alone", "prose_before", "reaches"]
 
 _CRITICAL, _HIGH = Severity.CRITICAL, Severity.HIGH
-_OPERAND: Final = re.compile(r"[-+]?[nswivNt]?(?:\(\))?\)*$")
+_OPERAND: Final = re.compile(r"\(*+[-+]?[nswivNt]?(?:\(\))?\)*(?:\+\(*[ns]\)*)?$")
+_HEAD: Final = re.compile(r"(?:[-+(]*+[nsv]\)*+[=+&])?[(!]*+$")
+_TELLING: Final = words(
+    "version user database current_user session_user system_user db_name user_name host_name current_database"
+    " schema_name current_schema suser_name suser_sname schema"
+)
+"""What tells about the server or the account, as a name or called."""
 _SENTENCE: Final = re.compile(r"[wn](?=[wn])|\?")
+_CONVERTING: Final = frozenset(("cast", "convert", "try_cast", "try_convert", "to_number"))
+_AGGREGATES: Final = frozenset(("count", "sum", "avg", "min", "max"))
 _ORDINARY: Final = frozenset(("max", "min", "abs", "round", "floor", "sqrt", "pow", "exp", "now"))
 
 
@@ -46,6 +54,8 @@ def called(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     if name in INJECTOR_FUNCTIONS or package:
         yield Signal("sqli-function", _CRITICAL, _injector(tokens, index), tokens.starts[index], length)
         return
+    if name in _AGGREGATES and tokens.kinds[index - 1 : index] in ("S", ","):
+        return  # what a query asks for, which is judged as a query
     course = follow(tokens, index)
     end = end_of(tokens, course, length)
     if name == "sleep":
@@ -57,6 +67,14 @@ def called(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     else:
         rule, sure = _composed(tokens, index, course)
     yield Signal(rule, _HIGH, sure, tokens.starts[index], end)
+
+
+def reaches(tokens: Tokens, index: int) -> bool:
+    """Tell whether the call at an index is given an address or a path, as functions are that read from elsewhere."""
+    if tokens.kinds[index : index + 3] != "f(s":
+        return False
+    text = tokens.texts[index + 2].strip("'\"")
+    return "://" in text or text.startswith(("/", "\\\\", "c:"))
 
 
 def _injector(tokens: Tokens, index: int) -> float:
@@ -84,9 +102,12 @@ def _sleep(tokens: Tokens, index: int) -> float:
     return 0.9 if alone else 0.4
 
 
-def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:
+def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:  # noqa: PLR0911 - one return for each form
     """Rule and confidence for calls within calls, and for texts that are built of numbers."""
     kinds, name = tokens.kinds, tokens.texts[index]
+    if name in _CONVERTING and course.by != "?" and _HEAD.match(kinds[:index]):
+        told = not _TELLING.isdisjoint(tokens.texts[index + 1 : course.end])
+        return "sqli-function", 0.86 if told else 0.0
     if name in ("if", "iif"):
         if kinds.count(",", index) > 1 and (course.constant or (course.calls > 2 and "=" in kinds)):
             return "sqli-condition", 0.93 if kinds[index + 2 : index + 5] == "n=n" else 0.88
@@ -97,7 +118,10 @@ def _composed(tokens: Tokens, index: int, course: Course) -> tuple[str, float]:
     elif name in ("char", "concat", "chr") and _many_numbers(kinds, index):
         return "sqli-function", 0.85
     elif name in ("user", "database", "version", "schema", "current_user", "db_name"):
-        return "sqli-function", (0.5 if index else 0.3) if kinds[index + 2 : index + 3] == ")" else 0.0
+        if kinds[index + 2 : index + 3] != ")":
+            return "sqli-function", 0.0
+        compared = index > 1 and course.by != "?" and _HEAD.match(kinds[:index]) and kinds[0] in "nsv("
+        return "sqli-function", 0.86 if compared else 0.5 if index else 0.3
     return "sqli-function", 0.0
 
 

@@ -61,6 +61,7 @@ _COURSE_CAP: Final = 160
 """Tokens that an expression is followed for; many begin within one another in the worst of texts."""
 _OPERANDS: Final = frozenset("nsviN")
 _CLAUSES: Final = frozenset("FWHGBLIKU")
+_WITH: Final = (["rollup"], ["cube"], ["ties"])
 _LEADING: Final = frozenset(("case", "when", "then", "else", "top", "values"))
 
 
@@ -81,6 +82,25 @@ def _negated(tokens: Tokens, at: int) -> bool:
         return False
     before = tokens.kinds[at - 1]
     return before == "!" or (before == "=" and tokens.texts[at - 1] in ("is", "sounds", "similar"))
+
+
+def _is_open(tokens: Tokens, at: int) -> bool:
+    """Tell whether what ends with the operator at an index is English: `24/7 between`, `50%`, `then`."""
+    kind = tokens.kinds[at]
+    return (
+        kind in "!K"
+        or (kind == "=" and tokens.texts[at].isalpha())
+        or (kind == "+" and "%" in tokens.texts[at - 1 : at + 1])
+    )
+
+
+def _is_same(tokens: Tokens, at: int) -> bool:
+    """Tell whether the names on both sides of a comparison are one, with what owns them."""
+    kinds, texts = tokens.kinds, tokens.texts
+    left, right = kinds[at - 2 : at - 1] == ".", kinds[at + 2 : at + 3] == "."
+    if left and right:
+        return texts[at - 3 : at] == texts[at + 1 : at + 4]
+    return not left and not right and texts[at - 1] == texts[at + 1]
 
 
 def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # noqa: C901, PLR0912, PLR0915 - one pass, kept free of calls for speed
@@ -126,7 +146,10 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
                 if (select and CATALOGUE.match(text)) or (text[3:4] == "_" and text.startswith("utl_")):
                     certain = True
             elif kind == "f":
-                if texts[at] in SQL_FUNCTIONS or is_package(tokens, at):
+                if texts[at] == "count" and texts[at + 2 : at + 3] == ["*"]:
+                    calls += 1
+                    words += 1  # rows are counted, which is no constant
+                elif texts[at] in SQL_FUNCTIONS or is_package(tokens, at):
                     calls += 1
                     told = kinds[at + 2 : at + 3] != ")" or "_version" in texts[at]
                     certain |= told and (texts[at] in INJECTOR_FUNCTIONS or is_package(tokens, at))
@@ -142,6 +165,8 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
                 literals += 1
             elif kind == "+" and texts[at] in "-+*&|":
                 due = texts[at] != "*"
+            elif kind == "K" and texts[at] == "top" and kinds[at + 1 : at + 2] == "n":
+                at += 1 + (texts[at + 2 : at + 3] == ["percent"])
             elif kind == "S" and at and kinds[at - 1] in "(UA!K":
                 select = nested = True
             elif (
@@ -163,12 +188,17 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
             if compared and not words:
                 constant = True
             compared = True
-            if at + 1 < length and kinds[at + 1] == kinds[at - 1] == "w" and texts[at + 1] == texts[at - 1]:
-                same = True
+            if at + 1 < length and kinds[at + 1] == kinds[at - 1] == "w":
+                same |= _is_same(tokens, at)
         elif kind in "+,.":
             due = True
             aliased = False
             sums += kind == "+"
+            if kind == "," and compared:
+                constant |= not words
+                column |= words > 0
+                compared = False
+                words = literals = 0
         elif kind == "&":
             due = True
             if compared:
@@ -185,6 +215,9 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
             compared |= due
         elif texts[at] == "?" and kinds[at + 1 : at + 2] == "s":
             due = compared = True
+        elif kind == "G" and kinds[at + 1 : at + 2] not in ("B", ""):
+            by = "?"
+            break
         elif kind in _CLAUSES:
             if kind == "F":
                 source |= at + 1 < length and kinds[at + 1] in "wif("
@@ -200,6 +233,8 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
             aliased = False
             nested |= kind == "U" and "S" in kinds[at + 1 : at + 5]
             select |= nested
+        elif kind == "w" and texts[at] == "with" and texts[at + 1 : at + 2] in _WITH:
+            at += 1
         elif kind in "wi" and select and not aliased and kinds[at - 1] in "wi)":
             aliased = True
             aliases += kind == "w" and kinds[at - 1] == "w"
@@ -219,6 +254,9 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
             by = "?"
             break
         at += 1
+    if due and by in ("", "?") and at > first and _is_open(tokens, at - 1):
+        compared = False
+        by = by or "?"
     if compared:
         constant |= not words and at > first
         column |= words > 0

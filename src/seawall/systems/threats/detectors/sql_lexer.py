@@ -51,24 +51,25 @@ KEYWORDS: Final = {word: kind for kind, words in _KINDS_OF_WORDS.items() for wor
 _GLUED: Final = r"(?:union|select|and|or|from|where|having|order|group|limit|like|is|in|between|into|as|xor|div|mod)\b"
 _TOKEN: Final = re.compile(
     r"[\s\x01-\x20\u200b\ufeff\ufffd]*+(?:"
-    r"((?![nxbe]'|_\w+\s?')[^\W\d][\w$]*+)"  # 1 word
-    r"|([(),;.+%^]|=(?!=)|\*(?!/)|-(?![->])|/(?!\*))"  # 2 operator of one character
+    r"((?![nxbe]'|u&'|_\w+\s?')[^\W\d][\w$]*+)"  # 1 word
+    r"|([(),;+%^]|\.(?!\d)|=(?!=)|\*(?!/)|-(?![->])|/(?!\*))"  # 2 operator of one character
     rf"|(0x[0-9a-f]*+(?!\w)|0b[01]++(?!\w)|(?:\d++(?:\.\d*+)?|\.\d++)(?:e[+-]?\d++)?(?:(?!\w)|(?={_GLUED})))"
-    r"|((?:[nxbe]|_\w+\s?)?'(?:[^'\\]++|\\.|'')*+'|\"(?:[^\"\\]++|\\.|\"\")*+\"|\$\$[^$]*+\$\$)"  # 4 string
-    r"|((?:[nxbe]|_\w+\s?)?['\"][\s\S]*+)"  # 5 string that the end cuts off
-    r"|(/\*!\d*+|/\*(?:[^*]++|\*(?!/))*+\*/|\*/|::\s*+\w++(?:\(\d*\)|\[\])*+)"  # 6 nothing: comments, casts
-    r"|(/\*[\s\S]*+|(?:--|\#)[^\n]*+)"  # 7 comment
-    r"|(<=>|<>|!=|<=|>=|==|:=|->>?|@>|<@|\#>>?|!~~?\*?|~~?\*|~~|<<|>>|[<>]|\|\||&&|[|&!~])"  # 8 other operator
-    r"|(@@?+[\w$.]++|@['\"`][\w ]*+['\"`]|:\w++)"  # 9 variable
-    r"|(`[^`]*+`|\[\w[\w ]*+\])"  # 10 quoted name
-    r"|\x00([\s\S]*+)"  # 11 a null byte ends the statement in some drivers
-    r"|(\w++|\S)"  # 12 anything else
+    r"|((?:[nxbe]|u&|_\w+\s?)?'(?:[^'\\]++|\\.|'')*+'|\"(?:[^\"\\]++|\\.|\"\")*+\"|\$\$[^$]*+\$\$"  # 4 string
+    r"|\$(?P<tag>[^\W\d]\w{0,15}+)\$[^$]{0,200}+\$(?P=tag)\$)"  # 5 is its tag
+    r"|((?:[nxbe]|u&|_\w+\s?)?['\"][\s\S]*+)"  # 6 string that the end cuts off
+    r"|(/\*!\d*+|/\*(?:[^*]++|\*(?!/))*+\*/|\*/|::\s*+\w++(?:\(\d*\)|\[\])*+)"  # 7 nothing: comments, casts
+    r"|(/\*[\s\S]*+|(?:--|\#)[^\n]*+)"  # 8 comment
+    r"|(<=>|<>|!=|<=|>=|==|:=|->>?|@>|<@|\#>>?|!~~?\*?|~~?\*|~~|<<|>>|[<>]|\|\||&&|[|&!~])"  # 9 other operator
+    r"|(@@?+[\w$.]++|@['\"`][\w ]*+['\"`]|:\w++)"  # 10 variable
+    r"|(`[^`]*+`|\[\w[\w ]*+\])"  # 11 quoted name
+    r"|\x00([\s\S]*+)"  # 12 a null byte ends the statement in some drivers
+    r"|(\w++|\S)"  # 13 anything else
     r"|\Z"  # so that white space at the end is read once
     r")"
 )
-_FIXED: Final = ("", "", "", "n", "s", "t", "", "d", "", "v", "i", "d", "?")
-_WORD, _NOTHING, _COMMENT = 1, 6, 7
-_SIGNS: Final = frozenset((2, 8))
+_FIXED: Final = ("", "", "", "n", "s", "", "t", "", "d", "", "v", "i", "d", "?")
+_WORD, _NOTHING, _COMMENT = 1, 7, 8
+_SIGNS: Final = frozenset((2, 9))
 _ALSO_CALLED: Final = frozenset(("like", "glob", "regexp", "left", "right", "mod", "interval", "values", "match"))
 _OPERATORS: Final = {
     **{sign: sign for sign in "(),;."},
@@ -90,6 +91,7 @@ class Tokens(msgspec.Struct, gc=False):
         starts: index of the first character in the text that was read.
         hidden: how many comments stood between tokens where white space would.
         conditional: whether a comment of MySQL was among them that is executed.
+        squeezed: how many of them were not to the end of a line.
     """
 
     kinds: str
@@ -97,6 +99,7 @@ class Tokens(msgspec.Struct, gc=False):
     starts: list[int]
     hidden: int = 0
     conditional: bool = False
+    squeezed: int = 0
 
 
 def lowered(text: str) -> str:
@@ -115,7 +118,7 @@ def read(text: str, start: int = 0) -> Tokens:
     kinds: list[str] = []
     texts: list[str] = []
     starts: list[int] = []
-    hidden = 0
+    hidden = squeezed = 0
     conditional = False
     length = len(text)
     keyword = KEYWORDS.get
@@ -133,6 +136,7 @@ def read(text: str, start: int = 0) -> Tokens:
         elif group == _NOTHING:
             if token[0] == "/":
                 hidden += 1
+                squeezed += 1
                 conditional |= token.startswith("/*!")
             continue
         elif group == _COMMENT and match.end() < length:
@@ -145,4 +149,4 @@ def read(text: str, start: int = 0) -> Tokens:
         starts.append(match.start(group))
         if len(kinds) >= TOKENS_CAP:
             break
-    return Tokens("".join(kinds), texts, starts, hidden, conditional)
+    return Tokens("".join(kinds), texts, starts, hidden, conditional, squeezed)

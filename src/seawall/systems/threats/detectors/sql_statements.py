@@ -5,24 +5,39 @@ from typing import Final
 
 from seawall.systems.threats.detectors.sql_grammar import follow, is_package
 from seawall.systems.threats.detectors.sql_lexer import Tokens
-from seawall.systems.threats.detectors.sql_words import OBJECTS, SQL_FUNCTIONS, TELLING_NAMES
+from seawall.systems.threats.detectors.sql_words import CATALOGUE, OBJECTS, SQL_FUNCTIONS, TELLING_NAMES, words
 
 __all__ = ["STATEMENTS", "select_list", "statement"]
 
 _SURE, _LIKELY, _FAIR, _UNSURE = 0.96, 0.85, 0.65, 0.3
+_PRIVILEGES: Final = words(
+    "all select insert update delete create execute usage dba connect resource super file alter drop index references"
+    " trigger grant process reload shutdown replication role unlimited impersonate control sysadmin"
+)
 _PROSE_ALIASES: Final = 1
 """Words without a comma between them that a query still has; more are prose."""
+
+
+def _listed(tokens: Tokens, index: int) -> int:
+    """Index of the token where the list begins that a query asks for, after ALL, DISTINCT and TOP."""
+    kinds = tokens.kinds
+    while kinds[index : index + 1] in ("A", "!", "("):
+        index += 1
+    if kinds[index : index + 2] == "Kn" and tokens.texts[index] == "top":
+        index += 2 + (tokens.texts[index + 2 : index + 3] == ["percent"])
+    return index
 
 
 def select_list(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one return for each form of a query
     """Judge what follows SELECT, from the token after it: 0 to 1 that it is a query."""
     kinds = tokens.kinds
     length = len(kinds)
-    while index < length and kinds[index] in "A!(":
-        index += 1
+    index = _listed(tokens, index)
     if index >= length:
         return 0.25
     kind = kinds[index]
+    if kind == "+" and tokens.texts[index] not in "+-*~":
+        return _UNSURE
     course = follow(tokens, index, select=True)
     complete = course.by != "?"
     if course.certain:
@@ -98,7 +113,9 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one r
     if at > index + 2 and kinds[at : at + 1] in ("", "d", ";"):
         at -= 1
     owned = texts[index] == "alter" and texts[index + 1 : index + 2] and texts[index + 1] in OBJECTS
-    if "identified" in texts[at : at + 3] or (owned and "password" in texts[at:]):
+    if "identified" in texts[at : at + 3]:
+        return 0.9
+    if owned and texts[index + 1] in ("user", "login", "role") and "password" in texts[at : at + 4]:
         return 0.9
     if texts[at - 1] not in OBJECTS and texts[at - 1] not in ("exists", "replace", "truncate"):
         return 0.0
@@ -106,13 +123,19 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one r
         return 0.0
     after = kinds[at : at + 2]
     if after in ("w", "wd", "w;", "i", "id", "i;", "f(", "i(") or _dotted(tokens, at):
-        if texts[index] in ("drop", "truncate", "alter") and (texts[at] in TELLING_NAMES or texts[at - 1] != "table"):
+        table = texts[at - 1] == "table" or texts[at - 3 : at] == ["table", "if", "exists"]
+        if texts[index] in ("drop", "truncate", "alter") and (texts[at] in TELLING_NAMES or not table):
             return 0.88
         if after == "w" and not index and texts[at] not in TELLING_NAMES:
             return 0.45
         return _LIKELY if at > index + 1 else _UNSURE
-    if texts[index] == "alter" and _next(tokens, at)[1] in ("add", "drop", "modify", "rename") and len(kinds) - at > 2:
-        return 0.88
+    if (
+        texts[index] == "alter"
+        and kinds[at : at + 1] in ("w", "i")
+        and _next(tokens, at)[1] in ("add", "drop", "modify", "rename")
+        and len(kinds) - at > 2
+    ):
+        return _LIKELY if texts[at + 1 : at + 3] == ["add", "column"] else 0.88
     if _next(tokens, at)[1] in (
         "identified",
         "add",
@@ -138,15 +161,18 @@ def _dotted(tokens: Tokens, at: int) -> bool:
 
 def _execute(tokens: Tokens, index: int) -> float:
     kind, text = _next(tokens, index)
-    if kind in ("w", "f", "i", "s") and (text.startswith(("xp_", "sp_", "master", "[", "'xp_", "'sp_", "sys"))):
+    if kind in ("w", "f", "i", "s") and text.lstrip("['\"").startswith(("xp_", "sp_", "master", "sys")):
         return _SURE
+    if text == "immediate" and _next(tokens, index, 2)[0] in ("s", "t"):
+        return 0.88
     if text == "immediate" or (kind == "v" and tokens.kinds[index] == "w"):
         return _LIKELY
     if tokens.kinds[index] == "f" and tokens.kinds[index + 2 : index + 3] == "v":
         return _SURE
     if tokens.kinds[index] == "f" or kind == "s":
-        return _LIKELY if tokens.kinds[index + 2 : index + 3] in ("s", "v", "t") or kind in "st" else _UNSURE
-    return _UNSURE if tokens.kinds[index + 1 : index + 3] != "w." else _FAIR
+        text_only = kind in ("s", "t") and _next(tokens, index, 2)[0] in ("", "d", ";", ",", "+", "&")
+        return _LIKELY if tokens.kinds[index + 2 : index + 3] in ("s", "v", "t") or text_only else _UNSURE
+    return _FAIR if _dotted(tokens, index + 1) else _UNSURE
 
 
 def _declare(tokens: Tokens, index: int) -> float:
@@ -176,7 +202,11 @@ def _if(tokens: Tokens, index: int) -> float:
     rest = tokens.texts[index + 1 : index + 60]
     kinds = tokens.kinds[index : index + 60]
     if any(word in rest for word in ("waitfor", "benchmark", "select", "pg_sleep", "exec")) and "{" not in rest:
-        return _SURE if kinds[0] == "f" or kinds[1:2] in ("!", "n", "v", "(") else 0.0
+        course = follow(tokens, index + 1)
+        then = tokens.texts[course.end : course.end + 1]
+        compared = course.constant or course.column or course.same
+        asks = course.select or course.certain or (compared and then != [] and then[0] in STATEMENTS)
+        return _SURE if kinds[0] == "f" or asks else 0.0
     course = follow(tokens, index + (kinds[0] == "w"))
     if course.constant and "then" in rest:
         after = rest.index("then") + index + 2
@@ -219,8 +249,37 @@ def _words(*after: str, confidence: float = _LIKELY) -> Callable[[Tokens, int], 
 
 def _grant(tokens: Tokens, index: int) -> float:
     rest = tokens.texts[index + 1 : index + 14]
-    target = "to" in rest or "from" in rest
-    return 0.88 if target and ("on" in rest or rest[0] in ("connect", "resource", "dba", "all", "select")) else 0.0
+    if not rest or rest[0] not in _PRIVILEGES:
+        return 0.0
+    target = "to" if tokens.texts[index] == "grant" else "from"
+    return 0.88 if target in rest and ("on" in rest or rest.index(target) <= 3) else 0.0
+
+
+def _backup(tokens: Tokens, index: int) -> float:
+    """BACKUP DATABASE x TO, or nothing after the name."""
+    if _next(tokens, index)[1] not in ("database", "log"):
+        return 0.0
+    after = _next(tokens, index, 3)
+    return 0.88 if after[1] == "to" or after[0] in ("", "d", ";") else _UNSURE
+
+
+def _handler(tokens: Tokens, index: int) -> float:
+    return _LIKELY if _next(tokens, index, 2)[1] in ("open", "read", "close") else 0.0
+
+
+def _do(tokens: Tokens, index: int) -> float:
+    """DO and a block of PostgreSQL, or a call."""
+    at = index + 1
+    if tokens.texts[at : at + 1] == ["language"]:
+        at += 2
+    if tokens.kinds[at : at + 1] == "s" and tokens.texts[at].startswith("$"):
+        return _SURE
+    return _call(tokens, index)
+
+
+def _use(tokens: Tokens, index: int) -> float:
+    name, after = _next(tokens, index)[1], _next(tokens, index, 2)[0]
+    return _LIKELY if after in ("", "d", ";") and CATALOGUE.match(name) else 0.4 * (after in ("d", ";") and name != "")
 
 
 def _prepare(tokens: Tokens, index: int) -> float:
@@ -244,7 +303,7 @@ def _with(tokens: Tokens, index: int) -> float:
 STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
     "alter": _define,
     "attach": _words("database", confidence=0.88),
-    "backup": _words("database", "log", confidence=0.88),
+    "backup": _backup,
     "begin": _begin,
     "bulk": _words("insert", confidence=_SURE),
     "call": _call,
@@ -253,13 +312,13 @@ STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
     "dbcc": _words("traceon", "addextendedproc", "dropextendedproc", "page"),
     "declare": _declare,
     "delete": _delete,
-    "do": _call,
+    "do": _do,
     "drop": _define,
     "exec": _execute,
     "execute": _execute,
     "explain": _words("select"),
     "grant": _grant,
-    "handler": _words("open", "read"),
+    "handler": _handler,
     "if": _if,
     "insert": _insert,
     "load": _words("data", confidence=0.92),
@@ -279,6 +338,7 @@ STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
     "shutdown": _shutdown,
     "truncate": _define,
     "update": _update,
+    "use": _use,
     "vacuum": _words("into", "full", "analyze"),
     "waitfor": _waitfor,
     "while": _if,

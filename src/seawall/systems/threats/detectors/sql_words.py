@@ -3,16 +3,27 @@
 import re
 from typing import Final
 
-__all__ = ["CATALOGUE", "GLOBALS", "INJECTOR_FUNCTIONS", "OBJECTS", "PACKAGES", "SQL_FUNCTIONS", "TELLING_NAMES"]
+__all__ = [
+    "CATALOGUE",
+    "GLOBALS",
+    "INJECTOR_FUNCTIONS",
+    "OBJECTS",
+    "PACKAGES",
+    "SECRETS",
+    "SQL_FUNCTIONS",
+    "TELLING_NAMES",
+]
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a table of words."""
     return frozenset(text.split())
 
 
-INJECTOR_FUNCTIONS: Final = _words(
+INJECTOR_FUNCTIONS: Final = words(
     # They wait or burn time.
-    "pg_sleep pg_sleep_for pg_sleep_until benchmark randomblob zeroblob generate_series regexp_substring"
+    "get_lock release_lock is_free_lock is_used_lock master_pos_wait source_pos_wait pg_advisory_lock"
+    " pg_sleep pg_sleep_for pg_sleep_until benchmark randomblob zeroblob generate_series regexp_substring"
     # Their error messages carry data.
     " extractvalue updatexml gtid_subset gtid_subtract st_latfromgeohash st_longfromgeohash"
     " st_pointfromgeohash name_const"
@@ -26,12 +37,14 @@ INJECTOR_FUNCTIONS: Final = _words(
     " bfilename"
     # They tell about the server and the account.
     " sqlite_version pg_client_encoding is_srvrolemember has_dbaccess suser_name suser_sname sys_context"
-    " fn_my_permissions current_setting group_concat json_arrayagg wm_concat sys.fn_varbintohexstr"
+    " fn_my_permissions current_setting set_config pg_terminate_backend pg_reload_conf inet_server_addr"
+    " inet_server_port has_table_privilege pg_has_role pg_current_logfile pg_logdir_ls"
+    " group_concat json_arrayagg wm_concat sys.fn_varbintohexstr"
 )
 """Functions that only SQL has and that only an attacker puts into a value."""
 
 SQL_FUNCTIONS: Final = (
-    _words(
+    words(
         "sleep ascii ord char chr nchar unichr substr substring substring_index mid left right length len char_length"
         " octet_length bit_length concat concat_ws string_agg hex unhex bin oct conv md5 sha sha1 sha2 crc32"
         " count sum min"
@@ -68,11 +81,11 @@ CATALOGUE: Final = re.compile(
     r"|all_(?:tables|tab_\w+|users|objects|views|source|cons\w+)|user_(?:tables|tab_\w+|objects|users|role_privs\w*"
     r"|cons\w+|sys_privs|password\w*)|dba_\w+|v\$\w+|gv\$\w+|msysobjects|msysaccessobjects|msysqueries"
     r"|rdb\$\w+|mon\$\w+"
-    r"|sysibm|syscat|sysproc|systab\w*|innodb_\w+|table_schema|schemata|dual|role_tab_privs|session_privs|master)$"
+    r"|mysql|sysibm|syscat|sysproc|systab\w*|innodb_\w+|table_schema|schemata|dual|role_tab_privs|session_privs|master)$"
 )
 """Names of catalogues, which only an attacker reads; for a whole word."""
 
-TELLING_NAMES: Final = _words(
+TELLING_NAMES: Final = words(
     "user users username user_name userid user_id uname login logins passwd password passwords pass pwd email emails"
     " admin admins administrators member members account accounts customers customer_id credit_card creditcards id uid"
     " table_name column_name table_schema schema_name schemata tables columns name tablename columnname fieldname"
@@ -81,6 +94,12 @@ TELLING_NAMES: Final = _words(
 )
 """Names of columns and tables that attackers ask for first."""
 
+SECRETS: Final = words(
+    "password passwd pwd passwords user_pass user_password password_hash passhash credit_card creditcards"
+    " card_number cvv ssn api_key secret secrets salt"
+)
+"""Names of columns that an attacker asks for and a report does not."""
+
 GLOBALS: Final = re.compile(
     r"@@(?:version|servername|datadir|hostname|basedir|tmpdir|error|rowcount|identity|global|session|language|spid"
     r"|servicename|version_\w+|secure_file_priv|plugin_dir|user|innodb\w*|sql_mode|trancount|connections|have_\w+|port"
@@ -88,9 +107,19 @@ GLOBALS: Final = re.compile(
 )
 """Variables of a server, such as its version."""
 
-OBJECTS: Final = _words(
+OBJECTS: Final = words(
     "table database schema view user function procedure proc index login trigger role sequence extension column"
     " tablespace rule package library event server type constraint temporary temp unique materialized"
     " assembly aggregate"
 )
 """What CREATE, ALTER and DROP act on."""
+
+VERBS: Final = words(
+    "alter analyze backup begin binlog call cancel change check checkpoint close cluster comment commit copy"
+    " create dbcc deallocate declare delete desc describe discard do drop exec execute explain fetch flush get"
+    " goto grant handler import insert install kill listen load lock merge notify open optimize prepare print"
+    " purge raiserror reconfigure refresh reindex release rename repair replace reset resignal restore revoke"
+    " rollback savepoint select set show shutdown signal start stop throw truncate uninstall unlock update use"
+    " vacuum xa"
+)
+"""What a statement of any dialect begins with."""

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from seawall.systems.threats.detector import Detector, Signal
-from seawall.systems.threats.detectors.prose import PROSE_AROUND, plain_words
+from seawall.systems.threats.detectors.prose import PROSE_AROUND, is_sentence, plain_words
 from seawall.systems.threats.detectors.sql_bare import bare
 from seawall.systems.threats.detectors.sql_breaks import broken
+from seawall.systems.threats.detectors.sql_fragments import fragments, hexadecimal, rejoined, undoubled
 from seawall.systems.threats.detectors.sql_lexer import lowered, read
-from seawall.systems.threats.model import PlaceKind, ThreatClass
+from seawall.systems.threats.detectors.sql_scripts import accounts, script
+from seawall.systems.threats.detectors.sql_triggers import TRIGGERS
+from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR", "scan"]
 
@@ -22,16 +25,47 @@ _PLUS: Final = re.compile(
 )
 # Servers that convert to a narrower character set turn these into apostrophes.
 _QUOTES: Final = {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x2032: "'", 0xB4: "'", 0xFF07: "'", 0xFF02: '"'}
+_CURLY: Final = re.compile("[" + "".join(map(chr, _QUOTES)) + "]")
 _DOUBLED: Final = re.compile(r'""[\s)]*+(?:or|and|union|having|order|--|;|=|\|\|)')
 _SIGNALS_CAP: Final = 8
 _SENTENCE_LENGTH: Final = 24
 """Characters that so many words take at least."""
 _SURE: Final = 0.9
+_ACTED_UPON: Final = 0.75
+_SCRIPT: Final = 0.55
+_WORDS: Final = 2
+_QUOTED: Final = 0.45
+"""Not enough to act upon, however many values of a request are so."""
+_STATEMENT: Final = re.compile(r"\s*+(?:select|insert|update|delete|create|alter|drop|with|explain|replace|begin)\s")
+_VERBS: Final = (
+    "select ",
+    "insert ",
+    "update ",
+    "delete ",
+    "drop ",
+    "create ",
+    "alter ",
+    "exec",
+    "truncate ",
+    "grant ",
+)
+_QUERY_WITHIN: Final = re.compile(r"(?:union|all|distinct|except|intersect|minus|\()\s*+select\b")
+_AFTER_APOSTROPHE: Final = re.compile(
+    r"'(?:x?or|and|union|[ri]?like|regexp|glob|in|is|between|not|div|mod|having|group|order|limit|where|procedure|into"
+    r"|select|as|collate|escape|sounds|similar)\b"
+)
+_BODIES: Final = frozenset(
+    (PlaceKind.JSON, PlaceKind.FORM, PlaceKind.MULTIPART, PlaceKind.XML, PlaceKind.GRAPHQL, PlaceKind.BODY)
+)
+"""Places where developers' tools put statements; nothing runs what stands in a path or a query as one."""
+_DOUBT: Final = 0.3
+# White space that keyboards do not have, next to an operator.
+_ODD_SPACE: Final = re.compile(r"\d[\x0b\x0c](?:or|and|union|x?or|\|\||&&)[\x0b\x0c]")
 _CERTAIN: Final = 0.95
 """Nothing more is looked for then."""
 
 
-def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
+def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     """Judge a value: signals of confidence 0.3 and above, the strongest first, one a rule.
 
     About 10 us for 50 characters; linear in the text, of which the first 1,500 tokens are read.
@@ -39,17 +73,69 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     if "%" in text and _ENCODED.search(text):
         return ()  # its decoded view is judged; here words would run into digits
     lower = _folded(text)
+    if is_sentence(lower) and not _in_words(lower):
+        return ()
     best: dict[str, Signal] = {}
-    sure = False
     for signal in _breaks(lower):
-        sure |= signal.confidence >= _SURE
         _keep(best, signal)
-    if not sure:
+    strongest = max((signal.confidence for signal in best.values()), default=0.0)
+    whole = _whole(lower, kind) if strongest < _ACTED_UPON and _STATEMENT.match(lower) else None
+    if whole is not None:
+        if whole.confidence <= _SCRIPT:
+            return (whole,)
+        _keep(best, whole)
+    for signal in _hidden(lower):
+        _keep(best, signal)
+    if strongest < _SURE:
         if '""' in lower and _DOUBLED.search(lower):
             lower = lower.replace('""', '"')
         for signal in _outside(lower):
             _keep(best, signal)
     return sorted(best.values(), key=_confidence, reverse=True)[:_SIGNALS_CAP]
+
+
+def _whole(lower: str, kind: PlaceKind) -> Signal | None:
+    """Judge a value that begins with a statement and may be nothing else."""
+    tokens = read(lower)
+    if len(tokens.kinds) <= _WORDS:
+        return None
+    sure = script(lower, tokens, strict=kind not in _BODIES)
+    if sure:
+        return Signal("sqli-statement", Severity.HIGH, min(sure, _SCRIPT), 0, len(lower))
+    if kind not in _BODIES and accounts(tokens):
+        return Signal("sqli-statement", Severity.HIGH, 0.86, 0, len(lower))
+    return None
+
+
+def _in_words(lower: str) -> bool:
+    """Tell whether a text without operators and quotes may still be SQL."""
+    if "select" in lower and _QUERY_WITHIN.search(lower):
+        return True
+    if "waitfor" in lower or "true" in lower or "null" in lower or "false" in lower:
+        return True
+    if "'" in lower and _AFTER_APOSTROPHE.search(lower):
+        return True
+    return lower.lstrip().startswith(_VERBS)
+
+
+def _hidden(lower: str) -> Iterator[Signal]:
+    """Judge the form of a value: a fragment that probes, or what a filter or a database is to put together."""
+    yield from fragments(lower)
+    if lower.startswith("0x"):
+        told = hexadecimal(lower)
+        if told:
+            best = max((signal.confidence for signal in scan(told, PlaceKind.QUERY)), default=0.0)
+            yield Signal("sqli-hidden", Severity.HIGH, best, 0, len(lower))
+        return
+    if "/*" in lower and rejoined(lower) != lower:
+        yield Signal("sqli-hidden", Severity.HIGH, 0.9, 0, len(lower))
+    whole = undoubled(lower)
+    if whole != lower:
+        best = max((signal.confidence for signal in _outside(whole)), default=0.0)
+        yield Signal("sqli-hidden", Severity.HIGH, 0.9 if best >= _DOUBT else 0.4, 0, len(lower))
+    elif ("\x0b" in lower or "\x0c" in lower) and _ODD_SPACE.search(lower):
+        best = max((signal.confidence for signal in _outside(lower)), default=0.0)
+        yield Signal("sqli-hidden", Severity.HIGH, 0.86 if best >= _DOUBT else 0.0, 0, len(lower))
 
 
 def _outside(lower: str) -> list[Signal]:
@@ -61,7 +147,8 @@ def _outside(lower: str) -> list[Signal]:
             break
     first = min((signal.start for signal in found), default=0)
     if first > _SENTENCE_LENGTH and plain_words(lower, 0, first) >= PROSE_AROUND:
-        return [signal._replace(confidence=min(signal.confidence, 0.5)) for signal in found]
+        best = max(found, key=_confidence)
+        return [best._replace(confidence=min(best.confidence, _QUOTED))]
     return found
 
 
@@ -70,7 +157,7 @@ def _breaks(lower: str) -> Iterator[Signal]:
     for quote in "'\"":
         if quote in lower:
             yield from broken(lower, quote)
-    if "`" in lower:
+    if "`" in lower and "```" not in lower:
         # Of backticks, of which Markdown is full, only what is sure.
         yield from (signal for signal in broken(lower, "`") if signal.confidence >= _SURE)
     if '""' in lower and _DOUBLED.search(lower):
@@ -84,7 +171,7 @@ def _folded(text: str) -> str:
     lower = lowered(text)
     if "+" in lower and _PLUS.search(lower):
         lower = _PLUS.sub(_spaced, lower)
-    if not lower.isascii():
+    if not lower.isascii() and _CURLY.search(lower):
         lower = lower.translate(_QUOTES)
     return lower
 
@@ -108,53 +195,6 @@ DETECTOR: Final = Detector(
     name="sqli",
     category=ThreatClass.SQL_INJECTION,
     owasp="A03:2021",
-    triggers=(
-        # A quote and what may follow it in a query.
-        (
-            "(?:['\"]|\u2019|\u2018)"
-            r"[\s)\x00-\x20]{0,20}(?:--|/\*|#[^'\"<>]{0,200}$|;|=|<=>|\|\||&&|!=|<>"
-            r"|(?:[<>]=?|[|&+*/%^~,-])[\s(!~+-]{0,12}(?:['\"0-9@(]|null\b|\w{1,30}\s{0,8}\()"
-            r"|(?:x?or|and|div|not|[ri]?like|regexp|glob|between|in|is|union|select|having|group|order|limit|into|where|as"
-            r"|waitfor|exec|if|begin|declare|procedure|sounds|minus|grant|revoke|truncate|alter|call|except|intersect"
-            r"|collate|create|drop|insert|update|delete|shutdown|escape)\b|[0-9a-z_]{1,30}\s{0,8}(?:\(|or\b|and\b|\|\|)"
-            r"|\(\s{0,9}(?:select|case))"
-        ),
-        r"`[\s)]{0,9}(?:(?:or|and|union|where|from|limit|order|having|group|as|in|is|like)\b|;|--|#|/\*|=|\|\||&&)",
-        # A condition after a logical operator: a comparison, a call, or a constant and a comment.
-        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,80}[=<>~]",
-        (
-            r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z][^;]{0,60}\b(?:(?:r?like|between|regexp|glob|similar)[^a-z]{1,12}[\w'\"(]"
-            r"|is\s{1,8}(?:not\s{1,8})?(?:null|true|false))"
-        ),
-        r"(?:\b(?:x?or|and|having|where)\b|\|\||&&)[^a-z]{1,40}(?:[a-z0-9_.@'\"]{1,40}[^a-z0-9]{0,12}(?:\(|--|#|/\*)|[(!~-])|\d\s{0,8}(?:x?or|and)\s{0,8}[!~+-]|\bxor\b",
-        r"\bunion(?:\W{1,40}|[^;]{0,60}\*/\W{0,9})(?:all|distinct|select|values|table)|\bunion(?:\(|/\*)",
-        r"\b(?:except|intersect|minus)\W{1,20}(?:all\W{1,20})?select",
-        r"\d(?:union|or|and|order|group|having)\b",
-        r"select(?:\W{0,20}[0-9*@'\"(+~!-]|\W{1,20}(?:null|true|distinct|all|top|case|\w{1,30}_user|current_\w{1,20})\b|[\s\S]{1,400}\bfrom\b)",
-        r"\b(?:union|all|distinct)\W{1,20}select|select/\*|\bfrom\s{1,8}(?:sys|all_|user_|dba_|v\$|pg_|master\b)",
-        # Statements.
-        (
-            r";\s{0,20}\(?(?:select|insert|update|delete|drop|create|alter|exec|declare|waitfor|shutdown|truncate|set|if|begin"
-            r"|call|copy|merge|load|attach|grant|revoke|backup|use|show|do|rename|handler|prepare|while|with|iif|bulk|print"
-            r"|vacuum|replace)"
-        ),
-        (
-            r"^\s{0,20}(?:insert|update|delete|drop|create|alter|exec|execute|declare|shutdown|truncate|set|if|load|print|bulk"
-            r"|backup|grant|revoke|attach)\b"
-        ),
-        r"\bwaitfor\b|\b(?:xp|sp)_|\b(?:outfile|dumpfile)\b|@@[a-z]",
-        r"\b(?:order|group)[\s+]{1,20}by[\s+]{1,20}[0-9(]",
-        (
-            r"\b(?:pg_sleep|sleep|exec|execute|benchmark|extractvalue|updatexml|load_file|randomblob|generate_series|name_const|make_set"
-            r"|elt|gtid_subset|char|chr|concat|concat_ws|group_concat|if|iif|ascii|substr|substring|mid|hex|unhex|version"
-            r"|database|user|convert|cast|regexp_substring|lo_import|lo_export|dblink\w{0,10}|sqlite_version|xmltype)"
-            r"(?:\s|/\*[\s\S]{0,40}\*/){0,8}\("
-        ),
-        r"\b(?:dbms|utl|ctxsys|user_lock)[_.]\w",
-        r"\d\)*\s{0,8}(?:;|--|#|/\*)|\d\s{0,4}\)\s{0,4},\s{0,4}\(|\(\d{1,9}\s?=\s?\d",
-        r"/\*!|\banalyse\s{0,20}\(",
-        r"\bcase\b[\s\S]{0,200}\bwhen\b",
-        r"information_schema|sysobjects|syscolumns|pg_catalog|sqlite_master",
-    ),
+    triggers=TRIGGERS,
     scan=scan,
 )
