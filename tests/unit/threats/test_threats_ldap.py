@@ -41,6 +41,11 @@ ATTACKS = (
     "x\\29\\28|\\28cn=\\2a",
     "*()|&",
     "z)(gidNumber<=0",
+    "*)(1=1",
+    "*)(2=*))(&(2=2",
+    "&(uid=*)",
+    "|(cn=*)(mail=*)",
+    ",dc=evil,dc=example",
 )
 HONEST = (
     "f(x)(y=1)",
@@ -67,6 +72,10 @@ HONEST = (
     "()=>{a||b&&c}",
     "fn(id=1, kind=",
     "f(a=1)(b=",
+    "uid=admin,ou=users,dc=example",
+    "!(a=b)",
+    "f(*)(1)",
+    "2*(3=3)",
 )
 
 

@@ -73,6 +73,13 @@ ATTACKS = (
     "'}; do { n = new Date() } while (n - t < 8000); //",
     "1; sleep(3000) || true",
     "this.token.match(/^a/)//",
+    "[$gt]=",
+    "user.$ne=1",
+    "db['users'].drop()",
+    "$where: function() { return 1; }",
+    "function(){return true}",
+    "function() { sleep(5000); }",
+    "';while(true){};'",
 )
 HONEST = (
     '{"$type": "button"}',
@@ -110,6 +117,10 @@ HONEST = (
     'https://app.example/graph?expr={"status":{"$in":["x","y"]},"price":{"$gte":3}}',
     "while (i < 1000) { i++ }",
     "new Date().getFullYear()",
+    "function(x) { return x.name }",
+    "while (running) { step() }",
+    "$or[0][name]=a",
+    "cost.$5",
 )
 
 OTHER_STORES = (

@@ -16,7 +16,7 @@ MAX_URL = 512
 # The first line spares the middles of words, where nothing starts, all the others.
 _WORDS = re.compile(
     r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
-    r"(?:(?P<assign>(?<![\w$-])(?:window\s*\.\s*\w+|tostring|valueof|tojson|on(?:error|load|focus|message|hashchange|unhandledrejection)|get|set|apply|[a-z_$])\s*[=:]\s*(?:alert|confirm|prompt|eval)\b(?!\s*[(`\w])"
+    r"(?:(?P<assign>(?<![\w$-])(?:window\s*\.\s*\w+|prototype\s*\.\s*\w+|tostring|valueof|tojson|on(?:error|load|focus|message|hashchange|unhandledrejection)|get|set|apply|[a-z_$])\s*[=:]\s*(?:alert|confirm|prompt|eval)\b(?!\s*[(`\w])"
     r"|\.\s*(?:foreach|map|filter|find\w*|some|every|sort|reduce|flatmap|replace\w*|from|then|catch|call|apply|bind)\s*\([^()]{0,40}?(?<!\w)(?:alert|confirm|prompt|eval)\s*[,)]"
     r"|(?<![\w.$-])(?:(?:window|self|top|parent|document)\s*\.\s*)?location\s*=\s*(?:name\b|location\s*\.\s*(?:hash|search)|window\s*\.\s*name|document\s*\.\s*(?:cookie|referrer|url)))"
     r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"

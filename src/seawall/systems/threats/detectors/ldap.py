@@ -46,6 +46,12 @@ _PROOFS: Final = re.compile(
 )
 _OPENED: Final = re.compile(r"\((?:o\(|a).*\(o?$|.*\(o\(?o?$", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(?:28|29|2a|26|7c|21)", re.IGNORECASE)
+# A filter whose first bracket the application wrote, and a name that goes on where the application's part begins.
+_HEADLESS: Final = re.compile(r"[&|!]\([a-z][\w.;-]{0,40}[~<>]?=[^()]{0,80}\)(?:\(|$)", re.IGNORECASE)
+_SUFFIX: Final = re.compile(
+    r",\s{0,2}(?:dc|ou|cn|o|uid)=[\w .-]{1,64}(?:,\s{0,2}(?:dc|ou|cn|o|c)=[\w .-]{1,64}){0,8}", re.IGNORECASE
+)
+_WILD: Final = re.compile(r"[^()*]{0,40}\*\)\s{0,2}\(\s{0,2}(?:[&|!]\(?)?\d{1,8}[~<>]?=")
 # Nothing but the characters of the language, as whoever looks for an error sends them. Passwords that go along a
 # keyboard's row have others between.
 _SIGNS: Final = re.compile(r"['\"\w]{0,8}(?=[^&]*&)(?=[^|]*\|)[*()&|!=]{4,16}['\"]?", re.ASCII)
@@ -82,6 +88,12 @@ def _read(text: str) -> tuple[str, list[str], list[int]]:
 def _signals(text: str) -> Iterator[Signal]:
     if _SIGNS.fullmatch(text) and "(" in text and ")" in text:
         yield Signal("ldap-signs", _HIGH, 0.8, 0, len(text))
+    if _WILD.match(text):
+        yield Signal("ldap-filter", _HIGH, 0.88, 0, len(text))
+    if _HEADLESS.match(text) and "*" in text:
+        yield Signal("ldap-filter", _HIGH, 0.8, 0, len(text))
+    if _SUFFIX.fullmatch(text):
+        yield Signal("ldap-name", _HIGH, 0.8, 0, len(text))
     if "\\" in text:
         text = _ESCAPED.sub(_unescaped, text)
     kinds, tokens, starts = _read(text)
@@ -161,8 +173,9 @@ DETECTOR: Final = Detector(
         r"\*\)|\)\s{0,4}(?:\x00|%00|\\00)",
         r"\(\s{0,4}[&|!]\s{0,4}(?:[()]|$|[a-z]{1,40}=)",
         r"[*a-z0-9]\(\s{0,4}[a-z]{1,32}[~<>]?=",
-        r"\\2[89a]|\(\s{0,4}[a-z]{0,8}pass[a-z]{0,8}=|\(\s{0,4}[a-z]{0,16}(?:pwd|secret|key)[a-z]{0,8}=",
+        r"\\[2][89a]|\(\s{0,4}[a-z]{0,8}pass[a-z]{0,8}=|\(\s{0,4}[a-z]{0,16}(?:pwd|secret|key)[a-z]{0,8}=",
         _SIGNS_TRIGGER,
+        r"^[&|!]\([a-z]|^,\s{0,2}(?:dc|ou|cn|o|uid)=",
     ),
     scan=scan,
 )

@@ -61,10 +61,8 @@ _CONDITIONS: Final = frozenset(("[{s:", "[{w:", "[{k["))
 _BY_TEXT: Final = frozenset(("gt", "gte", "lt", "lte", "eq", "ne", "regex", "options", "text"))
 _PLAIN: Final = re.compile(r"[\"'](?:\d[\w:. +-]*|\w[\w -]{2,}|\^\w[\w -]*|i)[\"']")
 """A word, a number or a date; not nothing, not a single letter, and no pattern that everything matches."""
-_STATES: Final = re.compile(
-    r"stat(?:e|us)|type|kind|level|priority|stage|phase|category|.{1,32}(?:At|_at|[Dd]ate)", re.DOTALL
-)
-"""Fields that lists are narrowed by, also by what they are not."""
+_DATES: Final = re.compile(r".{1,32}(?:At|_at|On|_on|[Dd]ate|[Tt]ime)", re.DOTALL)
+"""Fields that are set once something has happened, so that lists ask whether they are."""
 _CHANGED: Final = 24
 """Tokens of an update that are read for the fields it sets."""
 _OBJECT: Final = re.compile(r"[{\[,]k")
@@ -112,7 +110,7 @@ def _names(text: str) -> Iterator[Signal]:
     name = (match[3] or match[4]).lower()
     whole = match.start() == 0 and match.end() == len(text)
     sure = _on_field(name, _field(match[1] + match[2]), match[5])
-    quoted = match[4] is not None or (not whole and plain_words(text, limit=6) >= 4)
+    quoted = (match[4] is not None and not (whole and match[5])) or (not whole and plain_words(text, limit=6) >= 4)
     yield Signal("nosql-operator", _HIGH, sure - 0.35 if quoted else sure, match.start(), match.end())
 
 
@@ -131,6 +129,8 @@ def _on_field(name: str, field: str, value: str | None) -> float:
     if name in _BYPASSES:
         return 0.95 if known else 0.85
     if name in _RANGES:
+        if not field:
+            return 0.85  # all of what is asked for is the operator
         everything = value is not None and _EVERYTHING.match(value, 1) is not None
         return 0.95 if known else 0.8 if everything and _IDENTITY.fullmatch(field) else 0.55
     if name in _MILD:
@@ -168,7 +168,7 @@ def _in_object(kinds: str, names: list[str], at: int, words: int) -> float:
         return 0.95
     if words >= 4:
         return 0.5
-    sure = 0.95 if kinds[0] in "{[" else 0.9 if words <= 1 else 0.55
+    sure = 0.95 if kinds[0] in "{[" else 0.9 if words <= 1 or (at == 0 and name in _CODE) else 0.55
     if name in _CHANGES:
         return sure if _changes_rights(kinds, names, at) else 0.5
     if name == "comment":
@@ -214,7 +214,7 @@ def _selects(kinds: str, names: list[str], at: int) -> bool:  # noqa: C901, PLR0
     if name == "exists" or (name == "size" and number):
         return operand == "n"
     if name == "ne" and operand == "n" and not identity:
-        return number or value in ("true", "false") or _STATES.fullmatch(field) is not None
+        return number or value in ("true", "false") or _DATES.fullmatch(field) is not None
     return name in _BY_TEXT and operand == "s" and _PLAIN.fullmatch(value) is not None
 
 
@@ -230,6 +230,7 @@ DETECTOR: Final = Detector(
         ),
         r"\[\$[a-z]{2,16}\]",
         r"\bdb\.[a-z0-9_]{1,64}(?:\.[a-z]{3,16})?\s{0,4}\(",
+        r"\bdb\[['\"]|while\s{0,4}\(\s{0,4}(?:true|1|!0)|^\s{0,8}function\s{0,4}\(\s{0,4}[a-z0-9_]{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return|sleep)",
         r"new\s{1,8}date|date\.now|sleep\s{0,4}\(\s{0,4}[0-9]{3}",
         r"['\"|&;})\]]\s{0,10}[!(]{0,4}this\.[a-z]|^\s{0,10}this\.[a-z]",
         r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]",

@@ -28,7 +28,7 @@ _KINDS: Final = ("", "k", "k", "s", "r", "&", "=", "w", "", "t", "d", "?")
 _NUMBER: Final = re.compile(r"\d++(?:\.\d*+)?$|true$|false$|null$")
 _TOKENS_CAP: Final = 400
 _DATABASE: Final = re.compile(
-    r"\bdb\.(?:\w{1,64}\.(?:find\w*|insert\w*|remove|drop\w*|update\w*|save|count\w*|mapreduce|aggregate|delete\w*|copyto"
+    r"\bdb(?:\.|(?=\[))(?:(?:\w{1,64}|\[['\"]\w{1,64}['\"]\])\.(?:find\w*|insert\w*|remove|drop\w*|update\w*|save|count\w*|mapreduce|aggregate|delete\w*|copyto"
     r"|renamecollection)|(?:getcollection(?:names|infos)?|getusers?|getroles?|getsiblingdb|getname|dropdatabase|dropuser"
     r"|createuser|updateuser|changeuserpassword|grantrolestouser|createcollection|admincommand|runcommand|eval|shutdownserver"
     r"|currentop|killop|serverstatus|hostinfo|listcommands|auth|version|stats|copydatabase|clonedatabase))\s*+\(",
@@ -36,8 +36,12 @@ _DATABASE: Final = re.compile(
 )
 # A loop until some time has passed, which is how a condition in JavaScript waits.
 _WAITS: Final = re.compile(
-    r"\bwhile\s*+\([^;{}]{0,120}(?:[<>]=?\s*+\w{0,24}\s*+[+-]?\s*+\d{3,}|new\s++date|date\.now)|\bsleep\s*+\(\s*+\d{3,}\s*+\)\s*+(?:\|\||&&|;\s*+return\b)",
+    r"\bwhile\s*+\([^;{}]{0,120}(?:[<>]=?\s*+\w{0,24}\s*+[+-]?\s*+\d{3,}|new\s++date|date\.now)|\bwhile\s*+\(\s*+(?:true|1|!0)\s*+\)|\bsleep\s*+\(\s*+\d{3,}\s*+\)\s*+(?:\|\||&&|;\s*+return\b)",
     re.IGNORECASE,
+)
+# A condition that is a function of its own, true of everything, or slow.
+_FUNCTION: Final = re.compile(
+    r"\s{0,8}function\s{0,4}\(\s{0,4}\w{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return\s{0,4}\(?\s{0,4}(?:true|1|!0)\b|sleep\s{0,4}\(\s{0,4}\d)[^{}]{0,80}\}\s{0,4};?\s{0,4}\Z"
 )
 _CLOSES: Final = re.compile(r"\s{0,8}(?:[\w.@-]{0,40}['\"]\s{0,4}[)\]};+|&,]|[;)\]}|&])")
 _SHORT: Final = 240
@@ -81,6 +85,9 @@ def scripts(text: str) -> Iterator[Signal]:
     call = _DATABASE.search(text)
     if call is not None:
         yield Signal("nosql-script", _CRITICAL, 0.92 if words <= 1 else 0.5, call.start(), len(text))
+    function = _FUNCTION.match(text)
+    if function is not None:
+        yield Signal("nosql-script", _CRITICAL, 0.8, 0, len(text))
     waits = _WAITS.search(text) if "while" in text or "sleep" in text else None
     if waits is not None:
         closed = _CLOSES.match(text) is not None and len(text) <= _SHORT
@@ -92,7 +99,8 @@ def scripts(text: str) -> Iterator[Signal]:
         begins = kinds.lstrip(")}];,")[:1] in ("&", "w") and (quote >= 0 or kinds[:1] == "&")
         returns = _RETURNS.search(text)
         if begins and returns is not None and (";" in kinds or "}" in kinds):
-            yield Signal("nosql-script", _CRITICAL, 0.93, returns.start(), len(text))
+            near = returns.start() - quote <= _SHORT
+            yield Signal("nosql-script", _CRITICAL, 0.93 if near and words < 8 else 0.5, returns.start(), len(text))
         elif returns is not None and text.lstrip(" ;'\"})0123456789").startswith("return") and ";" in text:
             yield Signal("nosql-script", _CRITICAL, 0.85, returns.start(), len(text))
         where = [at for at, name in enumerate(names) if name.startswith("this.")]

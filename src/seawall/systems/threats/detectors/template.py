@@ -20,12 +20,17 @@ MAX_LENGTH = 600
 
 _OPEN = re.compile(
     r"\{\{|\{%|\$\{|\$\((?=\s*\d+\s*\*)|#\{|<%|\*\{|@\{|@\(|~\{|%\{|\{\$|\{php\}|\{#|<#|\[\[|\[%|\$!?\{|\{(?=\s*\d+\s*[*+])"
-    r"|\{(?=\s*['\"]\w{1,24}['\"]\s*\*\s*\d)|\{(?=[\w.\[\]]{0,64}__[a-z]{2,16}__)|\{@|@(?=\d+[*+]\d)|\$\$\{|\[="
+    r"|\{(?=\s*['\"]\w{1,24}['\"]\s*\*\s*\d)|\{(?=[\w.\[\]]{0,64}__[a-z]{2,16}__)|\{@|@(?=\d+[*+]\d)|\$\$\{|\[=|\{!!|\{=(?=\s*['\"]?\d)|#(?=\d{1,9}\s{0,4}[*+]\s{0,4}\d{1,9}#)"
 )
 _CLOSE = {"{{": "}}", "{%": "%}", "<%": "%>", "{php}": "{/php}", "<#": ">", "[[": "]]", "@(": ")", "@": "", "[=": "]"}
-_CLOSE |= {"$(": ")", "[%": "%]"}
+_CLOSE |= {"$(": ")", "[%": "%]", "{!!": "!!}", "#": "#"}
 _SUM = re.compile(
-    r"^[\s=:\-'\"(]*\d{1,12}\s*(?:[*+^-]|\*\*)\s*['\"]?\d{1,12}['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
+    r"^[\s=:!\-'\"(]*\d{1,12}(?:\.\d{1,6})?['\"]?\s*(?:[*+^/-]|\*\*)\s*['\"]?-?\d{1,12}(?:\.\d{1,6})?['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
+    # One that is kept in a variable, and a constant that a function or a filter computes something of.
+    r"|^\s*(?:set|assign|var)\s+\$?\w{1,32}\s*=\s*\d{1,12}\s*(?:\*|\|\s*times\s*:)\s*\d{1,12}\s*;?\s*$"
+    r"|^[\s=:!-]*(?:['\"]\w{1,24}['\"]|\d{1,12})\s*(?:\|\s*(?:upper|lower|up_?case|down_?case|capitalize|reverse|length|size|times|plus|minus"
+    r"|divided_by|modulo|add|abs|int|float|string|ucfirst|md5|sha1|base64_encode|b64encode)\b|\?\s*[a-z_]{1,24}\b)"
+    r"|^\s*(?:upper|lower|len|length|print(?:f|ln)?|html|js|urlquery|exists|max|min|str|int)\s*\(?\s*(?:['\"][\w%]{0,24}['\"]|\d{1,12})(?:[\s,]+(?:['\"]\w{0,24}['\"]|\d{1,12}))*\s*\)?\s*$"
     # A text times a number, two texts joined, a division by zero.
     r"|^[\s=:(-]*['\"]\w{1,24}['\"]\s*(?:\*\s*\d{1,12}|[+~.]\s*['\"]\w{1,24}['\"])\s*\)*[\s}|]*$|^[\s=:(-]*\d{1,12}\s*/\s*0+\s*\)*[\s}|]*$"
 )
@@ -46,15 +51,18 @@ _INSIDE = re.compile(
     r"|\bfacescontext\b|\b(?:page|external|servlet|application)context\b\s*\.|\b(?:request|session|application|page)scope\b|@\w{1,32}\.\w{1,32}\s*\("
     r"|\brequest\s*\.\s*(?:getsession|getservletcontext|setattribute|session)\b|\.\s*(?:globals|data_model|main|vars)\s*\?|\bnew\s+(?:file|java|javax|groovy|processbuilder|url)\b"
     r"|(?<=\s)\.\s?(?:system|exec|shell|command|cmd|run|readfile|writefile|os|eval)\w{0,12}\s+['\"`(]|\bcall\s+\.\w|\bsystem\.(?:get\w+|exit|load\w*|cmd)\s*\(|:os\.cmd"
-    r"|\benv(?:iron)?\s*\(?\s*['\"][\w]*(?:key|secret|token|pass|pwd)|\)\s*->\s*\w{1,32}\s*\(|\bapp\s*\(\s*\)|\bconstant\s*\(\s*['\"]|\bsigner\.key|\.storages\.)",
+    r"|\benv(?:iron)?\s*\(?\s*['\"][\w]*(?:key|secret|token|pass|pwd)|\)\s*->\s*\w{1,32}\s*\(|__tera_context|____int\w{1,24}|(?<!\w)_context\b|\bhandler\s*\.\s*(?:settings|application|request)|get_template_attribute|\bget_env\s*\(|cookie_secret|\.\s*gettype\s*\("
+    r"|\bconstructor\s*(?:$|['\"])|\bconsole\.\w{2,8}\s*\(|\|\s*(?:shell|exec|system|popen|eval|passthru|shell_exec|cmd|command)\b|\$\w{1,32}\.(?:available|exec|read)\s*\(|(?-i:\bENV)\s*[.\[]|\brails\s*\.\s*(?:application|root|env)\b|:erlang\b"
+    r"|\b(?:request|session|response|application)\s*\.\s*(?:(?:set|add|remove)attribute|invalidate)\s*\(|(?-i:\bSystem\.Environment|\bEnvironment\.(?:Get|Exit|Current|OSVersion|Machine))|\bapp\s*\(\s*\)|\bconstant\s*\(\s*['\"]|\bsigner\.key|\.storages\.)",
     re.IGNORECASE | re.ASCII,
 )
 _DIRECTIVE = re.compile(
     r"<#assign\s+\w+\s*=\s*|#set\s*\(\s*\$\w+\s*=|\{php\}|\{%\s*(?:import|include|extends|for\s+\w+\s+in\s+\(?(?:\(\)|\[\]|''|\"\"|config|self|request|dict|lipsum))|\{%\s*(?:debug|load\s+log)\s*%\}"
-    r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|\*\{\s*T\("
+    r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|@\{\s*(?:var|int|string)\s+\w+\s*=|\*\{\s*T\("
     r"|\{@(?:math\s|contextdump\b|if\s+cond\s*=)|\{eval\s+var\s*=|\{(?:fetch|include|include_php|config_load)\s+file\s*=\s*['\"]?(?:/|\.\.|file:|php:|https?:|string:|eval:)|\{math\s+equation\s*="
     r"|\{\$\w{1,32}\s*\|\s*@?\s*(?:system|exec|passthru|shell_exec|popen|assert|eval|phpinfo|readfile|file_get_contents|call_user_func)\b"
-    r"|#(?:include|parse)\s*\(\s*['\"](?:/|\.\.|\w{2,8}:)|<#list\s+\.\w|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|ssi|load\s+log)\b|\[%\s*(?:perl|rawperl|include\s+/|insert\s+/)"
+    r"|#(?:include|parse)\s*\(\s*['\"](?:/|\.\.|\w{2,8}:)|<#list\s+\.\w|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|ssi|load\s+log)\b|\[%\s*(?:perl|rawperl|include\s+/|insert\s+/|use\s+\w{1,24}\s*=\s*perl)|<&\s*/|<cf(?:execute|file|include|invoke|http|directory|registry|object)\b|^%\s*import\s+(?:os|sys|subprocess|socket|shutil)\b|\{(?:var|capture)\s[^}]{0,40}\d\s*\*\s*\d|\[#(?:assign|include|import|list)\s"
+    r"|@Environment\.\w{1,32}\("
     r"|(?<![\w.])@(?:(?-i:System\.[A-Z]\w{1,24}[.(])|Html\.Raw|HttpContext\.|(?-i:Request\.[A-Z])|DateTime\.Now)|\$(?:request|session|application|response|context|velocity\w{0,12})\.(?:get|set)\w{2,32}\("
     r"|\\write18\b|\\(?:lstinputlisting|verbatiminput)\b|\\(?:input|include|openin\d{0,2}=?|openout\d{0,2}=?)\s{0,4}\{?\s{0,4}(?:/|\.\./|\|)",
     re.IGNORECASE | re.ASCII,
@@ -63,14 +71,22 @@ _NAME = re.compile(r"\s{0,8}[#/^>!&]?\s{0,8}[\w.-]{1,64}\s{0,8}(?:\|\s{0,8}\w+\s
 # What a lone name, or a name with a filter, must be to matter.
 _NAMED = re.compile(
     r"config\b|__|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for"
-    r"|request\.(?:environ|session|application)|signer|storages|(?:faces|page|external|servlet)context|(?:request|session|application|page)scope\b",
+    r"|request\.(?:environ|session|application)|signer|storages|environment\.[cegmo]|constructor\s*$|^\W*constructor\.|__tera|____int|_context\b|handler\.|(?:faces|page|external|servlet)context|(?:request|session|application|page)scope\b",
     re.IGNORECASE,
 )
+# Names that only one kind of template has; in others they are anybody's.
+_SPECIAL = {
+    "${": re.compile(
+        r"\s{0,8}(?:\.(?:version|now|data_model|globals|main|vars|locale\w{0,8}|template_name|current_template_name|lang|output_\w{1,12})\b|initparam\b)",
+        re.IGNORECASE,
+    ),
+    "{{": re.compile(r"\s{0,8}process\.(?:env|version|platform|argv|mainmodule)\b", re.IGNORECASE),
+}
 _MARKS = frozenset({"[[", "{#", "{@", "[="})
 _RARE = frozenset({"{#", "[=", "@{", "[%"})
 # Directives that are attacks whatever follows.
 _TELLING = re.compile(
-    r"\{@|\{eval|\{(?:fetch|include|config_load|math)|\{\$\w{1,32}\s*\||#(?:include|parse)|<#list|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|load\s+log)|\[%|@\w|\$|\\",
+    r"\{@|\{eval|\{(?:fetch|include|config_load|math)|\{\$\w{1,32}\s*\||#(?:include|parse)|<#list|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|load\s+log)|\[%|<[&c]|%|\{(?:var|capture)|@\{\s*(?:var|int|string)|@\w|\$|\\",
     re.IGNORECASE,
 )
 # What authors of templates write as well: a setting, an address, a header of the request. A value that is nothing else
@@ -106,7 +122,8 @@ def _judge(opening: str, expression: str) -> tuple[str, float]:
     if _SUM.search(expression) and not (opening == "[[" or (opening == "{" and "}" in expression)):
         return "template-arithmetic", 0.93 if opening not in _RARE else 0.8
     if opening not in _MARKS and _NAME.match(expression) and not _NAMED.search(expression):
-        return "", 0.0
+        special = _SPECIAL.get(opening)
+        return ("template-reach", 0.86) if special and special.match(expression) else ("", 0.0)
     inside = _INSIDE.search(expression)
     if inside is None:
         return "", 0.0
@@ -171,6 +188,7 @@ DETECTOR = Detector(
         r"[{$#*@~%\[]\{|\{[%$#@]|<%|<#|@\(|\[[\[%=]|\{php\}|\$\(\s{0,8}[0-9]{1,12}\s{0,8}\*",
         r"\{\s{0,8}[0-9]{1,12}\s{0,8}[*+]|@[0-9]{1,12}[*+][0-9]|#(?:set|include|parse|evaluate|foreach)\s{0,8}\(|\{(?:system|if|self|smarty)",
         r"\{\s{0,8}['\"][a-z0-9_]{1,24}['\"]\s{0,8}\*|\{[a-z0-9_.\[\]]{0,64}__[a-z]{2,16}__|\{(?:eval|fetch|include|include_php|config_load|math)\s",
+        r"\{!!|\{=\s{0,8}['\"]?[0-9]|#[0-9]{1,9}\s{0,4}[*+]\s{0,4}[0-9]{1,9}#|<&\s{0,8}/|<cf[a-z]|^%\s{0,8}import\s|\{(?:var|capture)\s|\[#[ail]|@environment\.",
         r"outputfunctionname|escapefunction|destructuredlocals|localsname",
         r"__::|__\$|@(?:system|html|httpcontext|request|datetime)\.|\$(?:request|session|application|response|context|velocity[a-z0-9_]{0,12})\.[gs]et",
         r"\\write18|\\lstinputlisting|\\verbatiminput|\\(?:input|include|openin|openout)[0-9]{0,2}=?\s{0,4}\{?\s{0,4}[/.|]",

@@ -38,16 +38,33 @@ _TOKEN: Final = re.compile(
 )
 _KINDS: Final = ("", "x", "N", "f", "D", "/", "&", "s", "=", "w", "", "t", "?")
 _TOKENS_CAP: Final = 400
-_CLOSES: Final = re.compile(r"[\s)\]]*+(?:or\b|and\b|\]|\||/|,\s*+[\w:-]++\()", re.IGNORECASE)
+_CLOSES: Final = re.compile(r"[\s)\]]*+(?:or\b|and\b|\]|\[|\||/|,\s*+[\w:-]++\()", re.IGNORECASE)
 # A path or node function within a condition; or another path after the one that the value ended.
 _NODES: Final = re.compile(r"N|x[*wNf]|D|f\(*(?:/|N|x|f\(*(?:N|/|x))")
+_PREDICATE: Final = re.compile(r"\]\[[wNxfsD]+[\](=]")
 _JOINED: Final = re.compile(r"[\])s]*\|/[*w/x@]?")
 _BOOLEAN: Final = re.compile(
     r"['\"][\s)\]]{0,8}(?:or|and)\s{1,8}(?:not\s{0,4}\(\s{0,4}){0,4}(?:true|false)\s{0,4}\(\s{0,4}\)", re.IGNORECASE
 )
+_TESTS: Final = (
+    r"(?:contains|starts-with|ends-with|exists|empty|matches|string-length|normalize-space|translate|boolean|lower-case"
+    r"|upper-case)"
+)
+# After a quote that ends the value: a function in a condition, or a path that goes on from there.
+_GOES_ON: Final = re.compile(
+    rf"['\"][\s)\]]{{0,8}}(?:(?:or|and)\s{{1,8}}(?:not\s{{0,4}}\(\s{{0,4}})?(?:{_TESTS}\s{{0,4}}\(|\.{{1,2}}/[\w*@./]|php:function\w{{0,8}}\("
+    r"|[a-z][a-z:-]{1,30}\(\s{0,4}(?:/|\.{1,2}\s{0,4}[)/]|@)|\.{1,2}\s{0,4}(?:!?=|[<>]|(?:or|and)\b)|@(?:\*|\w{1,32})\s{0,4}(?:\[|(?:or|and)\b))"
+    r"|(?:(?:union|intersect|except)\s{1,8}|!?=\s{0,4})//[\w*@]|/(?:\.\.(?:/|\[|$)|/\*|[a-z-]{1,24}::)|\}\s{0,4}<\w{1,32}>\s{0,4}\{)",
+    re.IGNORECASE,
+)
+# A predicate or path that the application began, and another one after it.
+_LEAVES: Final = re.compile(
+    r"^[^\[\]'\"]{0,48}\]\s{0,4}(?:or\s{1,4}|and\s{1,4}|\|\s{0,4})//?[\w*@.]|^[\w.]{1,24}\s?\|\s?//[\w*@]{1,48}(?:$|[\[/|])",
+    re.IGNORECASE,
+)
 # A query of XQuery after a quote that ends the value.
 _FLOWER: Final = re.compile(
-    r"['\"][\s)\]},]{0,8}(?:or\s{1,8}|and\s{1,8}|return\s{1,8})?(?:let\s{1,8}\$\w{1,32}\s{0,8}:=|for\s{1,8}\$\w{1,32}\s{1,8}in\s|(?:some|every)\s{1,8}\$\w{1,32}\s{1,8}in\s)"
+    r"['\"][\s)\]},]{0,8}(?:or\s{1,8}|and\s{1,8}|return\s{1,8}(?:\$\w{1,32}\s{0,8},\s{0,8})?)?[\s(]{0,8}(?:let\s{1,8}\$\w{1,32}\s{0,8}:=|for\s{1,8}\$\w{1,32}\s{1,8}in\s|(?:some|every)\s{1,8}\$\w{1,32}\s{1,8}in\s)"
 )
 _ALWAYS: Final = re.compile(
     r"/[\w.:*-]{1,64}\[\s{0,4}(?:[^\]\r\n]{0,120}?\b(?:or|and)\s{1,8})?(['\"]?)([\w.-]{0,16})\1\s{0,4}=\s{0,4}\1\2\1\s{0,4}\]",
@@ -57,6 +74,7 @@ _ALWAYS: Final = re.compile(
 _COUNTS: Final = re.compile(
     r"\bposition\(\)\s{0,4}[=<>]|\bchild::node\(\)|::\*|/\*\[\d{1,4}\]|\b(?:local-)?name\(\s{0,4}[/.*]", re.IGNORECASE
 )
+_NAMES: Final = re.compile(r"(?:(?:local-)?name|namespace-uri)\(\s{0,4}(?://?[\w*]|\.\.)", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"/[\w:-]{0,24}(?:passw|passwd|pwd|secret|token|ssn|salary|credit|apikey)", re.IGNORECASE)
 # Paths into pages are what people who test or read them write all day.
 _PAGE: Final = re.compile(
@@ -139,16 +157,37 @@ def _alone(text: str, kinds: str, nodes: re.Match[str], words: int) -> float:
         return 0.85 if nodes.start() <= 1 and ("//" in text or "concat" in text) else 0.3
     if kinds[0] == "/" and _PAGE.search(text) is None and (_COUNTS.search(text) or _HIDDEN.search(text)):
         return 0.85
-    return 0.75 if "/" in kinds and "[" in kinds else 0.6 if kinds[0] in "/N" and "=" in kinds else 0.3
+    return (
+        0.85
+        if _NAMES.match(text)
+        else 0.75
+        if "/" in kinds and "[" in kinds
+        else 0.6
+        if kinds[0] in "/N" and "=" in kinds
+        else 0.3
+    )
 
 
 def _phrases(text: str) -> Iterator[Signal]:
     """Find what only XPath and XQuery say, wherever it stands."""
-    for rule, pattern in (("xpath-condition", _BOOLEAN), ("xpath-query", _FLOWER), ("xpath-condition", _ALWAYS)):
-        match = pattern.search(text)
-        if match is not None:
+    for rule, pattern in _PHRASES:
+        for count, match in enumerate(pattern.finditer(text)):
+            quote = match[0][0]
+            if count >= _QUOTES or (quote in "'\"" and text.count(quote, 0, match.start()) % 2):
+                continue  # this quote ends a text that the value began
             prose = plain_words(text, 0, match.start(), limit=3) >= 3 or plain_words(text, limit=6) >= 6
-            yield Signal(rule, _HIGH, 0.5 if prose else 0.9, match.start(), len(text))
+            yield Signal(rule, _HIGH, 0.5 if prose and rule != "xpath-query" else 0.9, match.start(), len(text))
+            break
+
+
+_PHRASES: Final = (
+    ("xpath-condition", _BOOLEAN),
+    ("xpath-query", _FLOWER),
+    ("xpath-condition", _ALWAYS),
+    ("xpath-path", _GOES_ON),
+    ("xpath-path", _LEAVES),
+)
+_QUOTES: Final = 8
 
 
 def _broken(text: str, kinds: str, at: int, length: int) -> Iterator[Signal]:
@@ -158,7 +197,7 @@ def _broken(text: str, kinds: str, at: int, length: int) -> Iterator[Signal]:
         yield Signal("xpath-path", _HIGH, 0.95, at, length)
     elif rest.startswith(",D"):
         yield Signal("xpath-function", _HIGH, 0.9, at, length)
-    elif rest.startswith("]") and ("/" in rest or "[" in rest):
+    elif rest.startswith("]") and ("/" in rest or _PREDICATE.match(rest) is not None):
         yield Signal("xpath-path", _HIGH, 0.9, at, length)
     elif rest[:1] in ("&", "]") and _NODES.search(rest):
         yield Signal("xpath-condition", _HIGH, 0.94, at, length)
@@ -181,8 +220,10 @@ DETECTOR: Final = Detector(
             r"(?:/|\.|[a-z-]{2,24}\(|[a-z]{4,12}::|@)"
         ),
         r"\b(?:doc|doc-available|document|unparsed-text|collection)\(\s{0,4}['\"c]",
+        rf"['\"][\s)\]]{{0,8}}(?:or|and)\s{{1,8}}(?:not\s{{0,4}}\(\s{{0,4}})?(?:{_TESTS}\s{{0,4}}\(|\.|php:function|@|[a-z][a-z:-]{{1,30}}\(\s{{0,4}}[/.@])",
+        r"['\"][\s)\]]{0,8}(?:(?:union|intersect|except)\s{1,8}|!?=\s{0,4})//|['\"][\s)\]]{0,8}/(?:\.\.(?:/|\[|$)|/\*|[a-z-]{1,24}::)|\}\s{0,4}<[a-z0-9_]{1,32}>\s{0,4}\{",
         r"(?:true|false)\s{0,4}\(\s{0,4}\)|(?:let|for|some|every)\s{1,8}\$[a-z0-9_]{1,32}\s{0,8}(?::=|in\s)",
-        r"/[a-z0-9_.:*-]{1,64}\[|system-property\(|environment-variable\(|current-datetime\(",
+        r"/[a-z0-9_.:*-]{1,64}\[|system-property\(|environment-variable\(|current-datetime\(|static-base-uri\(|\b(?:fn|saxon|xdmp):[a-z-]{1,32}\(|['\"]\s{0,4}\]\s{0,4}\[",
         r"['\"]\s{0,8}[)\]]{1,8}\s{0,8}(?:/|\||or\b|and\b)|\b(?:or|and)\s{1,8}//?[a-z*@]",
     ),
     scan=scan,
