@@ -113,3 +113,9 @@ def test_texts_of_lines_are_let_through(text):
 @pytest.mark.parametrize("text", ["Thanks\nTo: all of you", "\r\nBest: me", "Address:\nStreet: 5", "a\nSubject: hello"])
 def test_short_notes_in_a_form_are_below_sure(text):
     assert asking(DETECTOR, PlaceKind.FORM)(text)[1] <= 0.6
+
+
+def test_fields_that_a_client_lists_are_let_through():
+    text = "X-Api-Client:a/1 b/2\r\nContent-Type:text/plain\r\nX-App-Id:1:2:web:3\r\n"
+    assert asking(DETECTOR, PlaceKind.FORM)(text)[1] <= 0.5
+    assert asking(DETECTOR, PlaceKind.FORM)("http://a.example/\r\nSet-Cookie: a=b")[1] >= 0.75

@@ -281,3 +281,25 @@ def test_ordinary_paths_of_requests_are_let_through(path):
 )
 def test_wildcards_are_matched_as_a_shell_does(text, is_one):
     assert globbed(text) is is_one
+
+
+@pytest.mark.parametrize("path", ["/src/a/../b.vue?vue&type=style", "/assets/../x.css"])
+def test_steps_between_sources_of_a_page_are_let_through(path):
+    assert asking(DETECTOR, PlaceKind.PATH)(path)[1] <= 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/run/docker.sock:/var/run/docker.sock", "/etc/localtime:/etc/localtime:ro", "C:\\inetpub\\logs"],
+)
+def test_what_is_shared_with_containers_is_below_sure(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] < 0.6
+
+
+def test_an_owner_edits_files_of_a_site():
+    assert asking(DETECTOR, PlaceKind.FORM)(".htaccess")[1] < 0.5
+    assert asking(DETECTOR, PlaceKind.QUERY)(".htaccess")[1] >= 0.75
+
+
+def test_an_escaped_quote_after_dots_is_no_step():
+    assert asking(DETECTOR, PlaceKind.BODY)('{"a":"it said \\"wait...\\" and","b":"inetpub/x"}')[1] < 0.5

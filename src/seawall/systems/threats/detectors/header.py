@@ -70,6 +70,8 @@ _LOG_LINE = re.compile(
     r"|\[?(?:info|warn(?:ing)?|error|debug|notice|critical)\]?[ \t]{0,4}[:\]-])",
     re.IGNORECASE | re.ASCII,
 )
+# Fields that a client has its server send on: the first line is one as well.
+_LIST = re.compile(r"[ \t]{0,4}[a-z][a-z0-9]{0,20}(?:-[a-z0-9]{1,20}){1,6}:(?!//)", re.IGNORECASE | re.ASCII)
 _ADDRESSED = re.compile(r"@|\bb?cc[ \t]{0,4}:", re.IGNORECASE)
 _LINE = re.compile(r"[\r\n]")
 _REDIS = re.compile(
@@ -154,7 +156,7 @@ def _judge_field(text: str, field: re.Match[str], *, textual: bool) -> float:
         return 0.2
     if len(before) > ONE_LINE or _LINE.search(before.strip()) or (textual and field["mail"] and " " in before.strip()):
         return 0.4
-    if textual and _METHOD.match(text):
+    if textual and (_METHOD.match(text) or _LIST.match(text)):
         return 0.5
     if textual and (before.count(" ") >= 3 or (field["mail"] and not _ADDRESSED.search(text))):
         return 0.6

@@ -32,7 +32,7 @@ _CODED_SLASH = (
     r"|%25?(?:2f|5c)|\xc0\xaf|\xc1\x9c|\udcc0\udcaf|\udcc1\udc9c|0x(?:2f|5c)|[\uff0f\uff3c\u2215\u2216\u2044\u29f8\u29f5]"
 )
 _SLASHES = re.compile(
-    rf"[/\\](?:[\x00/\\]|%00)*|(?:{_CODED_SLASH})+(?:[/\\])*|(?:(?<=[^.]\.\.)|(?<=^\.\.))(?:%[0-9a-z]{{2}}){{1,6}}(?=\.\.|/)",
+    rf"(?:/|\\(?![\"']))(?:[\x00/\\]|%00)*|(?:{_CODED_SLASH})+(?:[/\\])*|(?:(?<=[^.]\.\.)|(?<=^\.\.))(?:%[0-9a-z]{{2}}){{1,6}}(?=\.\.|/)",
     re.IGNORECASE | re.ASCII,
 )
 _CLIMB = re.compile(
@@ -49,7 +49,7 @@ _SQUASHED = re.compile(
 )
 _SUFFIX = re.compile(r"(?:\x00|%00|\\0|\\x00)(?:\.\w{2,5})?[\"']?$")
 _ASSET = re.compile(
-    r"\w\.(?:png|jpe?g|gif|svg|webp|avif|css|s[ac]ss|less|[cm]?js|[cm]?ts|[jt]sx|vue|svelte|map|woff2?|ico|mdx?|html?)(?:[?#:][\w=&.:-]{0,80})?[\"']?$",
+    r"\w\.(?:png|jpe?g|gif|svg|webp|avif|css|s[ac]ss|less|[cm]?js|[cm]?ts|[jt]sx|vue|svelte|map|woff2?|ico|mdx?|html?)(?:[?#:][\w=&.:-]{0,160})?[\"']?$",
     re.IGNORECASE | re.ASCII,
 )
 # A list of paths to try has these where the name of a file is to be put; a pattern of paths has one after a slash.
@@ -141,7 +141,7 @@ def _odd(climb: re.Match[str]) -> bool:
 def _single(text: str, plain: str, climbs: list[re.Match[str]], kind: PlaceKind, *, asset: bool) -> float:
     """One step up alone: relative links are honest, a step up in a request's path is not."""
     if kind in {PlaceKind.PATH, PlaceKind.FILENAME}:
-        return 0.8
+        return 0.5 if asset and kind == PlaceKind.PATH else 0.8
     if climbs and climbs[0]["lead"] and climbs[0].start() == 0:
         return 0.75
     if plain.startswith("/") and kind in _FETCHED and not asset:

@@ -25,7 +25,7 @@ _SECRETS = re.compile(
     r"|\.(?:ba|z|k|c)?sh_(?:history|profile)|\.(?:mysql|psql|rediscli|sqlite|python)_history|\.aws/(?:credentials|config)|\.azure/|\.kube/config|\.docker/config|\.git/(?:config|head|index|logs|refs|objects)|\.git-credentials"
     r"|\.svn/(?:entries|wc\.db)|\.hg/(?:store|hgrc)|\.ht(?:passwd|access)\b|\.(?:netrc|pgpass|s3cfg|my\.cnf|pypirc|viminfo|dockercfg)\b"
     r"|(?:web|meta|boot)-inf\.?/|\bwp-config\.(?:php|old|txt|bak|save|orig|inc)\b|\b(?:boot|win|system|desktop|php|my)\.ini\b(?!-)|\bautoexec\.bat\b|drivers/etc/|windows/(?:repair|panther|debug|win\.ini)|config/(?:regback/)?(?:sam|security|system|software|default)$|\bconfig\.sys\b|windows/[\w.-]{1,40}\.(?:log|txt|ini|inf)$|repair/(?:sam|system)"
-    r"|\bntds\.dit\b|\bntuser\.dat\b|\b(?:pagefile|hiberfil)\.sys\b|\bunattend(?:ed)?\.(?:xml|txt)|sysprep[/.]|consolehost_history|inetpub/logs|inetsrv/config"
+    r"|\bntds\.dit\b|\bntuser\.dat\b|\b(?:pagefile|hiberfil)\.sys\b|\bunattend(?:ed)?\.(?:xml|txt)|sysprep[/.]|consolehost_history|inetpub/logs/|inetsrv/config"
     r"|\btomcat-users\.xml|conf/(?:server\.xml|httpd\.conf|web\.xml|context\.xml)|\bhttpd\.conf\b|\bapache2?\.conf\b|\bnginx\.conf\b|\bmy\.cnf\b|\bhibernate\.cfg\.xml|\bstruts(?:-config)?\.xml"
     r"|\bweb\.config\b|\bmachine\.config\b|\bapplicationhost\.config\b|\bglobal\.asax?\b|\bappsettings(?:\.\w{1,16})?\.json\b|\b(?:database|secrets|credentials|parameters)\.ya?ml\b|\bconfig\.inc\.php\b|\blocalsettings\.php\b"
     r"|(?:www|html|htdocs|public_html|wwwroot)/(?:[\w.-]{1,64}/){0,6}(?:config|configuration|settings|database|db|conn(?:ection)?)\.(?:php|inc|ya?ml|json|ini|asp)\b"
@@ -43,6 +43,10 @@ _ROOTED = re.compile(
     r"^[\s\"'(=]{0,3}(?:file:/*)?(?:(?:/|[a-z]:/?|%00|\x00|/\?\?/|~/)[^\s]*)$|[=:\x00]/?(?:etc|proc|windows|winnt)/",
     re.IGNORECASE | re.ASCII,
 )
+# What is shared with a container: a path here and a path there.
+_MOUNTED = re.compile(r"^/[\w./-]{1,200}:/[\w./-]{1,200}(?::[a-z,]{2,16})?$", re.IGNORECASE | re.ASCII)
+# What its owner edits in a file manager.
+_OWN = re.compile(r"^\.ht(?:access|passwd)$", re.IGNORECASE)
 _ASSIGNED = re.compile(r"=(?:[a-z]:)?/[^\s?&=]{0,200}$|=$", re.IGNORECASE | re.ASCII)
 _DRIVE = re.compile(r"^[\s\"'(=]{0,3}(?:file:/*)?[a-z][:|]/", re.IGNORECASE | re.ASCII)
 _ETC = re.compile(
@@ -114,7 +118,7 @@ def judge_file(
         whole: whether the text is a file's name and nothing else.
         words: plain words in it, up to a limit.
     """
-    if whole:
+    if whole and not (kind in DOCUMENTS and _MOUNTED.match(plain)):
         confidence = _judge_whole(plain, named, kind)
         if confidence:
             return confidence, 0, len(plain)
@@ -129,6 +133,10 @@ def _judge_part(text: str, plain: str, named: Named, kind: PlaceKind, *, whole: 
     confidence = 0.45 if words < _WORDS else 0.35
     if whole:
         if (tier == "system" and kind in DOCUMENTS) or _HARMLESS.search(plain):
+            confidence = 0.45
+        elif kind in DOCUMENTS and _MOUNTED.match(plain):
+            confidence = 0.5
+        elif kind == PlaceKind.FORM and _OWN.match(plain):
             confidence = 0.45
         elif (start <= 1 and end >= len(plain) - _TAIL) or _ASSIGNED.search(plain, max(0, start - _SHORT), start):
             confidence = 0.8
