@@ -19,6 +19,19 @@ ATTACKS = (
     "eval(base64_decode($_POST['z0']))",
     "assert($_REQUEST['x'])",
     "<? echo(`id`); ?>",
+    "<%!class Q extends ClassLoader{Class g(byte[] b){return defineClass(b,0,b.length);}}%>",
+    "GIF89a<?php $q=1; ?>",
+    "auto_prepend_file=q.png",
+    "php_value auto_append_file q.gif",
+    "AddType application/x-httpd-php .jpg",
+    "SetHandler application/x-httpd-php",
+    "<FilesMatch q>\nForceType application/x-httpd-php\n</FilesMatch>",
+    "Options +ExecCGI\nAddHandler cgi-script .txt",
+    "q.jpg.php;.jpg",
+    "/upload/q.aspx;.png",
+    "avatar.png.phtml",
+    "$_=[];$__=@\"$_\";$_=$__['!'=='@'];",
+    "<? echo('<scr)';echo('ipt>alert(1)</script>'); ?>",
 )
 HONEST = (
     '<?xml version="1.0"?>',
@@ -31,6 +44,14 @@ HONEST = (
     "privmsg.php",
     "execute the plan ($5)",
     "include (see below)",
+    "<?php echo 'title'; ?>",
+    "<?php foreach ($items as $item): ?><li><?= $item->title ?></li><?php endforeach; ?>",
+    "<%Pq\x18\x9c_\x04 `x`",
+    '<%#` "c>(.|&:@`',
+    "shell.txt",
+    "/catalogue.php;jsessionid=1A2B",
+    "photo.png",
+    "the handler adds a type",
 )
 
 
@@ -67,6 +88,12 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+def test_a_script_for_a_gateway_is_found_in_a_file():
+    script = '#!/bin/sh\necho "Content-Type: text/plain"\neval "$QUERY_STRING"'
+    assert asking(DETECTOR, PlaceKind.MULTIPART)(script)[1] >= 0.85
+    assert asking(DETECTOR, PlaceKind.MULTIPART)("#!/bin/sh\nset -e\nnpm run build\n")[1] < 0.5
 
 
 @pytest.mark.parametrize(

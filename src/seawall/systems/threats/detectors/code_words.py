@@ -4,10 +4,13 @@ import re
 from typing import Final
 
 __all__ = [
+    "COMMAND_CHAINS",
     "EVALUATORS",
     "GADGETS",
     "GADGET_MARKS",
+    "INCLUDERS",
     "MODULES",
+    "OPENERS",
     "PROBES",
     "READERS",
     "RUNNERS",
@@ -40,6 +43,12 @@ READERS: Final = _words(
 )
 """Functions that an injected line begins with or is wrapped in."""
 
+INCLUDERS: Final = _words("include include_once require_once virtual")
+"""Functions of PHP that run what they are named."""
+
+OPENERS: Final = _words("open file read openread readlines readalltext readtextfile require include import fopen")
+"""Functions that open what they are named; everyone calls them, so only what is named tells."""
+
 PROBES: Final = _words(
     "print echo die exit printf print_r var_dump md5 sha1 response.write res.end res.send console.log puts"
 )
@@ -55,9 +64,14 @@ SUPERGLOBALS: Final = re.compile(
 )
 """Variables of PHP that hold the request."""
 
+COMMAND_CHAINS: Final = re.compile(
+    r"(?:os\.(?:system|popen\d?|exec[lv]\w*|spawn\w*|execute)|subprocess\.\w+|commands\.get\w+|exec\.command(?:context)?"
+    r"|(?:std\.)?(?:process\.)?command\.new|deno\.(?:run|command)|bun\.(?:spawn|spawnsync)|io\.popen\d?|open3\.\w+|kernel\.(?:system|exec|spawn|popen|open|eval)|process\.spawn)$"
+)
+"""Calls that run a command: the same in honest programs, so that the command tells."""
+
 SINK_CHAINS: Final = re.compile(
-    r"(?:os\.(?:system|popen\d?|exec[lv]\w*|spawn\w*|remove|listdir|environ)|subprocess\.\w+"
-    r"|commands\.get\w+|pty\.spawn"
+    r"(?:pty\.spawn|kernel\.(?:exit|fork)"
     r"|(?:require\.)?child_process\.\w+|process\.(?:mainmodule|binding|exit|kill|env|dlopen|_load"
     r"|constructor)(?:\.\w+)*"
     r"|(?:global|root|globalthis|this)\.process(?:\.\w+)*|\w*(?:\.\w+)*\.?constructor\.constructor"
@@ -65,7 +79,7 @@ SINK_CHAINS: Final = re.compile(
     r"|(?:java\.lang\.)?class\.forname"
     r"|[\w.]*getclass\.forname|[\w.]*getruntime\.exec|javax\.script\.scriptenginemanager|javax\.naming\.initialcontext"
     r"|(?:system\.)?diagnostics\.process\.start|process\.start|(?:system\.reflection\.)?assembly\.load\w*"
-    r"|(?:io|open3|kernel)\.(?:popen\d?|capture\d?|exec|system|spawn|open|eval)|pickle\.loads?|yaml\.load"
+    r"|pickle\.loads?|yaml\.load"
     r"|marshal\.loads?"
     r"|wscript\.shell|server\.createobject|importlib\.import_module|socket\.socket|builtins\.\w+|__builtins__\.\w+"
     r"|fs\.(?:readfile|readfilesync|writefile|writefilesync|readdir|readdirsync|unlink|createreadstream)|vm\.run\w+)$"
@@ -74,7 +88,13 @@ SINK_CHAINS: Final = re.compile(
 
 GADGETS: Final = re.compile(
     r"class[.\[]+['\"]?module['\"]?\]?[.\[]+['\"]?classloader|class[.\[]['\"]?classloader"
-    r"|_\$\$nd_func\$\$_|!!python/(?:object|name|module)|!ruby/(?:object|hash|struct)"
+    r"|_\$\$nd_(?:func|cc)\$\$_|!!python/(?:object|name|module)|!ruby/(?:object|hash|struct)|!!js/(?:function|undefined)"
+    r"|!!?(?:perl|php)/(?:object|code|hash|ref)|<tag:yaml\.org,2002:(?:js|python|ruby|perl|php)/|__js_function"
+    r"|\\think\\|/invokefunction\b|\bcall_user_func(?:_array)?&|_method=__construct|server\[request_method\]="
+    r"|(?:\[\d{0,2}\]|function|callback)=(?:exec|passthru|shell_exec|assert|popen|proc_open|phpinfo|call_user_func\w*)(?:&|$)"
+    r"|<cf(?:execute|object)\b|\bjdbc:(?:h2|hsqldb|derby)[^\s\"']{0,200}(?:init|trace_level_\w+|runscript)\s{0,2}=?"
+    r"|\bjdbc:[^\s\"']{0,200}(?:autodeserialize|socketfactory|queryinterceptors|allowloadlocalinfile|allowurlinlocalinfile)\s{0,2}="
+    r"|\[\s{0,4}\"(?:[a-z]\w{0,24}\.){2,8}(?-i:[A-Z])\w{2,60}\"\s{0,4},\s{0,4}[{\"\[]"
     r"|!!(?:javax?|com|org|sun)\.[a-z.]{3,80}|[\"']@type[\"']\s{0,8}:\s{0,8}[\"'](?:l?com|l?org|l?java"
     r"|l?javax|l?sun|\[)[.a-z]"
     r"|[\"']\$type[\"']\s{0,8}:\s{0,8}[\"']system\.|#_memberaccess|xwork\.methodaccessor|ognl\.ognlcontext|@ognl\."
@@ -93,7 +113,7 @@ GADGETS: Final = re.compile(
 GADGET_MARKS: Final = (
     *(
         "classloader",
-        "nd_func",
+        "nd_",
         "!!",
         "!ruby/",
         "type",
@@ -105,6 +125,7 @@ GADGET_MARKS: Final = (
         "org.apache",
     ),
     *("dynamic-proxy", "objectdata", "typeconfuse", "bootstrap", "badattribute", "scriptengine", "groovy", "jndi"),
-    "springframework",
+    *("springframework", "think\\", "invokefunction", "call_user", "__construct", "request_method]", "<cf", "jdbc:"),
+    *('["', '[ "', "!js", "!php", "!perl", "tag:yaml", "__js", "=exec", "=passthru", "=shell_exec", "=assert", "=p"),
 )
 """One of these is in all that `GADGETS` finds, in lower case."""

@@ -22,7 +22,12 @@ _DOTNET: Final = re.compile(r"(?<![A-Za-z0-9+/=])AAEAAAD/{5}")
 _PICKLE_TEXT: Final = re.compile(r"(?:\A|[\n(])c[a-z_][\w.]{1,60}\n[a-z_]\w{0,40}\n[p(q0-9S]", re.IGNORECASE)
 _PICKLE_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])g(?:AS|AN|AJ|AR|AU)[A-Za-z0-9+/_-]{16,4000}={0,2}")
 _PICKLE_CALLS: Final = re.compile(rb"system|popen|subprocess|builtin|eval|exec|posix|reduce|os\n|nt\n|commands")
-_RUBY: Final = re.compile(r"\x04\x08[ouIe\[{]|(?<![A-Za-z0-9+/=])BAh[vbo][A-Za-z0-9+/]{16}")
+_RUBY: Final = re.compile(r"\x04\x08[ouIeUcC\[{]|(?<![A-Za-z0-9+/=])BAh[vbo1ljV][A-Za-z0-9+/]{8}")
+_RUBY_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=])BA[hg][A-Za-z0-9+/_-]{9,4000}")
+_RUBY_CALLS: Final = re.compile(
+    rb"Gem::|ERB|Proc\b|Kernel|eval|system|ActiveSupport|ActiveModel|ActionDispatch|Instance|Net::|Rack::|Logger"
+    rb"|[oce]:.[A-Z]\w+::|c.[A-Z]\w+"
+)
 
 
 _PHP_QUOTES: Final = (':"', ":'", ':\\"', ":&quot;")
@@ -44,7 +49,7 @@ def serialized(text: str) -> Iterator[Signal]:
         if match is not None and _is_pickle(match[0]):
             yield Signal("code-pickle", _CRITICAL, 0.93, match.start(), match.end())
     if "\x04\x08" in text or "BAh" in text:
-        yield from _first(_RUBY, text, "code-ruby-object", 0.7)
+        yield from _ruby(text)
 
 
 def _first(pattern: re.Pattern[str], text: str, rule: str, confidence: float) -> Iterator[Signal]:
@@ -64,11 +69,25 @@ def _php(text: str) -> Iterator[Signal]:
         yield Signal("code-php-object", _HIGH, 0.8, cut.start(), cut.end())
 
 
+def _ruby(text: str) -> Iterator[Signal]:
+    """An object of Ruby: surer when it names classes that do something on being read."""
+    yield from _first(_RUBY, text, "code-ruby-object", 0.7)
+    match = _RUBY_BASE64.search(text)
+    raw = _decoded(match[0]) if match is not None else text.encode("utf-8", "replace")
+    start, end = match.span() if match is not None else (max(0, text.find("\x04\x08")), len(text))
+    if raw[:2] == b"\x04\x08" and _RUBY_CALLS.search(raw) is not None:
+        yield Signal("code-ruby-object", _CRITICAL, 0.93, start, end)
+
+
+def _decoded(token: str) -> bytes:
+    padded = token.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(padded[: len(padded) // 4 * 4])
+    except (binascii.Error, ValueError):
+        return b""
+
+
 def _is_pickle(text: str) -> bool:
     """Tell whether a text in base64 is a pickle: its opcode for the protocol, and names of what it would call."""
-    padded = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(padded[: len(padded) // 4 * 4])
-    except (binascii.Error, ValueError):
-        return False
-    return raw[:1] == b"\x80" and raw[1] <= 5 and _PICKLE_CALLS.search(raw) is not None
+    raw = _decoded(text)
+    return raw[:1] == b"\x80" and len(raw) > 1 and raw[1] <= 5 and _PICKLE_CALLS.search(raw) is not None

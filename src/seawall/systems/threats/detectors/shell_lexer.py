@@ -12,7 +12,7 @@ __all__ = ["Command", "commands", "reveal"]
 
 MAX_COMMANDS = 64
 _BLANK = re.compile(
-    r"\$\{?IFS(?:%\?\?|%\?|:\d+:\d+)?\}?(?:\$(?:\d|[@*]|\(\)))?|%(?:ProgramFiles|CommonProgramFiles):~10,(?:1|-5)%|\\\n|\$\{?BLANK\}?|\xa0|%0[9bc]",
+    r"\$\{?IFS(?:%\?\?|%\?|:\d+:\d+)?\}?(?:\$(?:\d|[@*]|\(\)))?|%(?:ProgramFiles|CommonProgramFiles):~10,(?:1|-5)%|\$\{?BLANK\}?|\xa0|%0[9bc]",
     re.IGNORECASE | re.ASCII,
 )
 _SLASH = re.compile(
@@ -24,7 +24,7 @@ _SLICE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _NOTHING = re.compile(
-    r"(?<=[a-z/.\-])(?:\$[@*!#?\d]|\$\(\)|``|\$\{[@*!\w]{1,12}\}|''|\"\"|\$[a-z](?=[^a-z0-9_]|$))(?=[a-z/.\s\-]|$|[^\x00-\x7f])"
+    r"\\\n|(?<=[a-z/.\-])(?:\$[@*!#?\d]|\$\(\)|``|\$\{[@*!\w]{1,12}\}|''|\"\"|\$[a-z](?=[^a-z0-9_]|$))(?=[a-z/.\s\-]|$|[^\x00-\x7f])"
     r"|(?<=[;|&\s(])(?:''|\"\"|\$@|\$\*)(?=[a-z])",
     re.IGNORECASE | re.ASCII,
 )
@@ -38,17 +38,24 @@ _HAS_ESCAPE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _WRITTEN_BREAK = re.compile(r"^(?:\\[nr](?=\\|/|[a-z]))+")
+_WRITTEN_END = re.compile(r"(?<=[a-z])(?:\\[nr])+$", re.IGNORECASE)
 _BRACES = re.compile(r"\{([a-z./]{2,16}(?:,[^{},\s]{1,64}){1,8})\}", re.IGNORECASE | re.ASCII)
+_ASSIGNED = re.compile(
+    r"(?:^|[;&|(\s'\"`])([A-Za-z_]\w{0,15})=\$?(?:'([^'\n]{1,64})'|\"([^\"\n]{1,64})\"|([^\s;&|'\"`()$<>]{1,64}))(?=[;&\s|]|$)",
+    re.ASCII,
+)
+_USED = re.compile(r"\$(?:\{(\w{1,16})\}|([A-Za-z_]\w{0,15}))", re.ASCII)
+MAX_VARIABLES = 16
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.){1,64})'")
 
 _POSITION = re.compile(
-    r"(?P<by>\$\(|`|\|\|?|&&?|;|[\n\r]|[<>]\(|\$\{IFS\}|[({!](?=\s*[a-z/.]{2})|^|\b(?:then|do|else|sudo|exec|nohup|xargs|-exec|time)\s)"
-    r"[\s\"'@(!{+,\\]{0,24}+(?:\w{1,32}=\S{0,64}\s+){0,3}"
+    r"(?P<by>\$\(|`|\|\|?|&&?|;|[\n\r]|[<>]\(|\$\{IFS\}|[({!](?=\s*[a-z/.]{2})|^(?![\s\"'@(!{+,\\]{0,24}[\n\r])|\b(?:then|do|else|sudo|exec|nohup|xargs|-exec|time)\s|\$\{(?=[a-z]{2,16}[\s}]))"
+    r"[\s\"'@(!{+,\\]{0,24}+(?:(?:then|do|else|if|while|until|begin)\s+)?(?:\w{1,32}=[^\s&;|]{0,64}\s+){0,3}"
     r"(?P<path>(?:[a-z]:)?(?:[\w.?*~\[\]-]*[/\\]){0,8})(?P<word>[a-z?*\[][a-z0-9?*\[\]._-]{0,30})"
     r"(?!\w)",
     re.IGNORECASE | re.ASCII,
 )
-_STOP = re.compile(r"[;|&`\n\r]|\)(?=\s*[\"']?\s*$)")
+_STOP = re.compile(r"[;|`\n\r]|(?<![<>])&|\)(?=\s*[\"']?\s*$)")
 MAX_ARGUMENTS = 240
 """Characters after a command word that are read as its arguments."""
 
@@ -76,22 +83,27 @@ class Command(NamedTuple):
 def reveal(text: str) -> tuple[str, int]:
     """Undo what hides commands from readers: the plain text, and how many tricks were undone. Linear in the text."""
     tricks = 0
-    if text[:1] == "\\":
+    if "\\" in text:
         text = _WRITTEN_BREAK.sub("\n", text)
-    if "$" in text or "%" in text or "\xa0" in text or "\\\n" in text:
+        text = _WRITTEN_END.sub("\n", text)
+    if "$" in text and "=" in text:
+        text, count = _resolved(text)
+        tricks += count
+    if "$" in text or "%" in text or "\xa0" in text:
         text, count = _SLASH.subn("/", text)
         tricks += count
         text, count = _BLANK.subn(" ", text)
         tricks += count
         text, count = _SLICE.subn("?", text)
         tricks += count
-        text, count = _ANSI.subn(r" \1", text)
+        text, count = _ANSI.subn(r"\1", text)
         tricks += count
     if "{" in text:
         text, count = _BRACES.subn(lambda match: " ".join(match[1].split(",")) + " ", text)
         tricks += count
-    text, count = _NOTHING.subn("", text)
-    tricks += count
+    if "$" in text or "`" in text or "''" in text or '""' in text or "\\\n" in text:
+        text, count = _NOTHING.subn("", text)
+        tricks += count
     if "'" in text or '"' in text:
         text, count = _QUOTED.subn(lambda match: match[1] or match[2] or match[3] or match[4], text)
         tricks += count
@@ -99,6 +111,26 @@ def reveal(text: str) -> tuple[str, int]:
         text, count = _ESCAPED.subn("", text)
         tricks += count
     return text, tricks
+
+
+def _resolved(text: str) -> tuple[str, int]:
+    """Put in the values of variables that the text itself sets; how many uses there were."""
+    values: dict[str, str] = {}
+    for match in _ASSIGNED.finditer(text):
+        values[match[1]] = match[2] or match[3] or match[4]
+        if len(values) >= MAX_VARIABLES:
+            break
+    if not values:
+        return text, 0
+    uses = 0
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal uses
+        known = values.get(match[1] or match[2])
+        uses += known is not None
+        return match[0] if known is None else known
+
+    return _USED.sub(value, text, count=MAX_COMMANDS), uses
 
 
 def commands(text: str) -> Iterator[Command]:

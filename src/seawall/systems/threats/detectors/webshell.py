@@ -1,7 +1,7 @@
 """Web shells: script that a server runs on upload, the shells' own names, and the file names that bring them in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.prose import in_code, plain_words
@@ -11,7 +11,8 @@ __all__ = ["DETECTOR"]
 
 MAX_SIGNALS = 8
 _OPEN = re.compile(
-    r"<\?(?:php\b|=|(?=[\s@$]))|<%[@=!]?|<script[^>]{0,64}(?:runat\s*=|language\s*=\s*[\"']?php)", re.IGNORECASE
+    r"<\?(?:php\b|=|(?=[\s@$]))|<%(?:[@=!]|(?=[\s\w]))|<script[^>]{0,64}(?:runat\s*=|language\s*=\s*[\"']?php)",
+    re.IGNORECASE,
 )
 MAX_CODE = 2000
 """Characters after an opening tag that are read as its code."""
@@ -21,9 +22,30 @@ _INPUT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _RUNS = re.compile(
-    r"(?<![\w$])(?<!->)(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|include(?:_once)?|require(?:_once)?|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|fwrite|fputs|phpinfo|ini_set|error_reporting|show_source|highlight_file|readfile|file_get_contents|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|fsockopen|chr|hex2bin|pack|parse_str|extract|register_shutdown_function|mail)\s*[(\s\"'`])|`[^`]{1,100}`|(?<![\w$])(?:echo|print)\s*\(|\$\w{1,20}\s*\(\s*\$|\$_\w+\[[^\]]{1,40}\]\s*\(",
+    r"(?<![\w$])(?<!->)(?:@?(?:eval|assert|system|exec|shell_exec|passthru|popen|proc_open|pcntl_exec|create_function|preg_replace|call_user_func(?:_array)?|array_map|array_filter|usort|base64_decode|gzinflate|gzuncompress|str_rot13|unserialize|file_put_contents|move_uploaded_file|phpinfo|show_source|highlight_file|readfile|execute(?:global|statement)?|getruntime|processbuilder|process\.start|createobject|fsockopen|hex2bin|register_shutdown_function|defineclass|fileoutputstream|scriptenginemanager)\s*[(\s\"'`])|`[^`\x00-\x08]{1,100}`|\$\w{1,20}\s*\(\s*[@$]|\$_\w+\[[^\]]{1,40}\]\s*\(|(?:echo|print)\s*\(?\s*[\"'][^\"'<>]{0,8}<[a-z]{1,8}\)?[\"']|\bextends\s+classloader\b|\bclass\s*=\s*[\"']\w{1,40}[\"']\s*(?:codebehind|src)",
     re.IGNORECASE | re.ASCII,
 )
+"""What runs commands, code or files, or writes them."""
+_PRINTS = re.compile(
+    r"(?<![\w$])(?<!->)(?:@?(?:include(?:_once)?|require(?:_once)?|fwrite|fputs|ini_set|error_reporting|file_get_contents|response\.write|out\.print(?:ln)?|md5|print_r|var_dump|die|curl_exec|chr|pack|parse_str|extract|mail)\s*[(\s\"'`])",
+    re.IGNORECASE | re.ASCII,
+)
+"""What honest pages do, too, though not with what a request says."""
+_BYTES = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_HANDLER = re.compile(r"\s{0,8}web(?:handler|service)\b", re.IGNORECASE)
+_IMAGE = re.compile(r"\A\s{0,4}(?:GIF8[79]|\x89?PNG\r|\xff\xd8\xff|BM|%PDF-|PK\x03\x04|\ufffd{1,4}PNG)")
+_CGI = re.compile(
+    r"\A(?:\s{0,4}GIF8[79]a\W{0,4})?\s{0,4}#!\s{0,4}/[\w/.]{1,40}[\s\S]{0,2000}?(?:QUERY_STRING|HTTP_[A-Z]{2,24}|FieldStorage|param\(|content-type\s?:\s?text/|/dev/tcp/|\bsocket\b)",
+    re.IGNORECASE,
+)
+_SYMBOLS = re.compile(r"(?:\$_+\s{0,4}[=.\[][^;]{0,60};\s{0,4}){2}")
+"""Code that has no letters in it."""
+_SETTINGS = re.compile(
+    r"(?:^|[\s;,>\"'])(?:php_(?:admin_)?(?:value|flag)\s+)?(?:auto_(?:append|prepend)_file\s*[=\s]|(?:addtype|addhandler|sethandler|forcetype)\s+[\"']?(?:application/x-httpd-(?:ea-)?php|php\d?-script|cgi-script|application/x-httpd-cgi|server-parsed)"
+    r"|options\s[^\n]{0,40}\+execcgi|(?:disable_functions|open_basedir|allow_url_include|suhosin\.executor\.disable_eval)\s*=|scriptprocessor\s*=\s*[\"']|<buildproviders>)",
+    re.IGNORECASE | re.ASCII | re.MULTILINE,
+)
+"""Settings of a folder that make scripts of its files, or load one before each."""
 _DIRECT = re.compile(
     r"(?:eval|assert|system|exec|shell_exec|passthru|popen|execute|include|require|create_function|preg_replace)\s{0,8}[(\s]\s{0,8}(?:@?(?:base64_decode|gzinflate|gzuncompress|str_rot13|strrev|urldecode|hex2bin|stripslashes|unescape|request|response)\s{0,8}[(.\[]\s{0,8}){0,4}[\"']?\s{0,8}(?:\$_(?:get|post|request|cookie|server)|\$http_|request\b|chr\s{0,8}\(\d|[\"'][a-z0-9+/=]{24,}|\$\{|php://input)"
     r"|\$_(?:get|post|request|cookie)\s{0,8}\[[^\]]{1,40}\]\s{0,8}\(|getruntime\s{0,8}\(\s{0,8}\)\s{0,8}\.\s{0,8}exec\s{0,8}\(\s{0,8}request|(?:assert|eval)\s{0,8}\(\s{0,8}\$_|@eval\s{0,8}\(|@assert\s{0,8}\(|unserialize\s{0,8}\(\s{0,8}\$_",
@@ -41,6 +63,12 @@ _SCRIPT_FILE = re.compile(
     r"\.(?:php\d?|pht|phtm|phtml|phar|phps|pgif|shtml|inc|asp|aspx|ashx|asmx|asa|cer|cdx|jsp|jspx|jspf|jsw|jsv|war|cfm|cfml|cgi|pl|htaccess|user\.ini)(?P<more>[\s.;:%\x00/\\].{0,64}|::\$data.{0,16})?$|^\.(?:htaccess|user\.ini)$|^web\.config$",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
+_DISGUISED = re.compile(
+    r"(?:^|[/\\=])[\w.()\x20-]{1,80}\.(?:php\d?|pht|phtml|phar|asp|aspx|ashx|asa|cer|jsp|jspx|cfm|pl|cgi)(?:(?:[;:]|%00|\x00)\.?[a-z]{2,4}\d?|[;:]\.[\w.]{1,10}|\x00|%00|::\$data|\.{2,})\s*$"
+    r"|(?:^|[/\\=])[\w()\x20-]{1,80}\.(?:jpe?g|png|gif|pdf|txt|docx?|bmp|ico)\.(?:php\d?|pht|phtml|phar|aspx?|ashx|jspx?|cfm|cgi)(?:[;:%\x00.].{0,10})?$",
+    re.IGNORECASE | re.ASCII,
+)
+"""A script's name that passes for an image's or a text's."""
 _DRIVEN = re.compile(
     r"^[\s\"'?&]*(?:cmd|c|exec|command|shell|pass|code|z0|ant)=[^&]{0,400}(?:;|\(|whoami|uname|\bid\b)|@ini_set\s*\(\s*[\"']display_errors|z\d=|edoced_46esab|eval\(base64_decode\(|\be=base64_decode",
     re.IGNORECASE | re.ASCII,
@@ -51,33 +79,13 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     """Judge one view of a value. Linear in the text."""
     signals: list[Signal] = []
     prose = plain_words(text) >= 8
-    direct = _DIRECT.search(text)
-    if direct:
-        signals.append(_signal("webshell-direct", 0.6 if prose else 0.93, direct.start(), direct.end()))
-    for count, opening in enumerate(_OPEN.finditer(text)):
-        if count >= 8:
-            break
-        signals.append(_code(text, opening, prose=prose))
-    driven = _DRIVEN.search(text) if "base64" in text or "46esab" in text or "ini_set" in text else None
-    if driven:
-        signals.append(_signal("webshell-driven", 0.88, driven.start(), driven.end()))
-    if kind in {PlaceKind.PATH, PlaceKind.QUERY, PlaceKind.FILENAME, PlaceKind.FORM}:
-        name = _NAMES.search(text)
-        if name and not prose:
-            signals.append(
-                _signal("webshell-name", 0.88 if _TELLING.search(name[0]) else 0.6, name.start(), name.end())
-            )
-    if kind == PlaceKind.FILENAME:
-        script = _SCRIPT_FILE.search(text)
-        if script:
-            signals.append(
-                _signal(
-                    "webshell-upload",
-                    0.93 if script["more"] or text.startswith(".") else 0.86,
-                    script.start(),
-                    script.end(),
-                )
-            )
+    signals.extend(_written(text, kind, prose=prose))
+    if kind in {PlaceKind.PATH, PlaceKind.QUERY, PlaceKind.FILENAME, PlaceKind.FORM} and not prose:
+        signals.extend(_named(text))
+    script = _SCRIPT_FILE.search(text) if kind == PlaceKind.FILENAME else None
+    if script:
+        confidence = 0.93 if script["more"] or text.startswith(".") else 0.86
+        signals.append(_signal("webshell-upload", confidence, script.start(), script.end()))
     signals = [signal for signal in signals if signal.confidence >= 0.3]
     signals.sort(key=_strength, reverse=True)
     if signals and in_code(text, signals[0].start):
@@ -85,9 +93,46 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     return signals[:MAX_SIGNALS]
 
 
+def _written(text: str, kind: PlaceKind, *, prose: bool) -> Iterator[Signal]:
+    """Code that runs on arrival, and settings that make it run."""
+    direct = _DIRECT.search(text)
+    if direct:
+        yield _signal("webshell-direct", 0.6 if prose else 0.93, direct.start(), direct.end())
+    for count, opening in enumerate(_OPEN.finditer(text)):
+        if count >= 8:
+            break
+        if opening[0][:2] != "<%" or _BYTES.search(text, opening.end(), opening.end() + 40) is None:
+            yield _code(text, opening, prose=prose)
+    symbols = _SYMBOLS.search(text) if "$_" in text else None
+    if symbols:
+        yield _signal("webshell-symbols", 0.88, symbols.start(), symbols.end())
+    settings = _SETTINGS.search(text)
+    if settings:
+        yield _signal("webshell-settings", 0.5 if prose else 0.88, settings.start(), settings.end())
+    script = _CGI.match(text) if "#!" in text[:16] and kind in {PlaceKind.MULTIPART, PlaceKind.BODY} else None
+    if script:
+        yield _signal("webshell-cgi", 0.86, 0, script.end())
+    driven = _DRIVEN.search(text) if "base64" in text or "46esab" in text or "ini_set" in text else None
+    if driven:
+        yield _signal("webshell-driven", 0.88, driven.start(), driven.end())
+
+
+def _named(text: str) -> Iterator[Signal]:
+    """The names of shells that are known, and those of scripts that pass for something else."""
+    name = _NAMES.search(text)
+    if name:
+        confidence = 0.88 if _TELLING.search(name[0]) else 0.45 if name[0].endswith(".txt") else 0.6
+        yield _signal("webshell-name", confidence, name.start(), name.end())
+    disguised = _DISGUISED.search(text)
+    if disguised:
+        yield _signal("webshell-disguise", 0.86, disguised.start(), disguised.end())
+
+
 def _code(text: str, opening: re.Match[str], *, prose: bool) -> Signal:
     """Script between the tags of a server's language: what it takes from the request, and what it runs."""
     stop = min(len(text), opening.end() + MAX_CODE)
+    close = text.find("</script" if opening[0][:2] == "<s" else opening[0][1] + ">", opening.end(), stop)
+    stop = close if close >= 0 else stop
     runs = _RUNS.search(text, opening.end(), stop)
     takes = _INPUT.search(text, opening.end(), stop)
     language = opening[0].lower()
@@ -95,10 +140,16 @@ def _code(text: str, opening: re.Match[str], *, prose: bool) -> Signal:
         confidence = 0.96
     elif runs:
         confidence = 0.9
-    elif language.startswith("<?php") or "runat" in language:
-        confidence = 0.7
-    elif language == "<?=" or takes:
+    elif takes and _PRINTS.search(text, opening.end(), stop):
+        confidence = 0.8
+    elif _IMAGE.match(text) and (language.startswith("<?p") or takes):
+        confidence = 0.9
+    elif language == "<%@" and _HANDLER.match(text, opening.end()):
+        confidence = 0.8
+    elif "runat" in language:
         confidence = 0.6
+    elif language.startswith("<?") or takes:
+        confidence = 0.45
     else:
         confidence = 0.2
     if prose:
@@ -125,9 +176,10 @@ DETECTOR = Detector(
     category=ThreatClass.WEB_SHELL,
     owasp="A04:2021",
     triggers=(
+        r"auto_(?:append|prepend)_file|addtype\s|addhandler\s|sethandler\s|forcetype\s|\+execcgi|disable_functions|open_basedir|allow_url_include|disable_eval|scriptprocessor|buildproviders|^\s{0,4}#!|^gif8[79]a\W{0,4}#!",
         r"<\?(?:php|=|[\s@$])|<%|<script[^>]{0,64}(?:runat|php)",
         r"(?:eval|assert|system|exec|passthru|popen|execute|include|require|create_function|preg_replace|unserialize)\s{0,8}[(\s]\s{0,8}[@\"'$(a-z]{1,24}[^a-z]{0,4}(?:\$|\(|request|\[)",
-        r"\$_(?:get|post|request|cookie)|getruntime|@eval|@assert|edoced_46esab|base64_decode|ini_set",
+        r"\$_{1,8}\s{0,4}[=.]|\$_(?:get|post|request|cookie)|getruntime|@eval|@assert|edoced_46esab|base64_decode|ini_set",
         r"c99|r57|b374k|wso|weevely|webadmin\.|phpspy|antichat|locus7s|gny\.|c100|phpremoteview|nstview|alfa|indoxploit|mini_?shell|backdoor|perlcmd|cmdasp|aspxspy|aspydrv|jsp(?:spy|browser|filebrowser)|cmd_?jsp|regeorg|neoreg|tunnel\.|p0wny|chopper|behinder|godzilla|antsword",
         r"(?:shell[0-9]{0,3}|bypass[0-9]?|sh3ll|marijuana|leafmailer|gel4y|wp-(?:vcd|tmp|feed|cd)|wikindex|fw|lock360|xleet[a-z0-9_]{0,16}|priv8[a-z0-9_]{0,16}|an0nym0us[a-z0-9_]{0,16})\.(?:ph|as|js|cf|pl|cg|txt)",
         r"\.(?:php[0-9]?|pht|phtm|phtml|phar|phps|pgif|shtml|inc|asp|aspx|ashx|asmx|asa|cer|cdx|jsp|jspx|jspf|jsw|jsv|war|cfm|cfml|cgi|pl|htaccess|user\.ini)(?:[\s.;:%\x00/\\]|$)|^web\.config$",
