@@ -105,6 +105,29 @@ def test_a_value_without_a_name_is_read_whole_though_it_has_an_equals_sign(more)
     assert found(f"/?a'%20or%20b=1{more}", detectors=split) == [(K.QUERY, "a'%20or%20b", True)]
     assert found(f"/?filter%5Bor b=1{more}", detectors=split) == [(K.QUERY, "filter%5Bor b", True)]
     assert found(f"/?filter%5Bb%5D=1{more}", detectors=(marker(word="b]=1"),)) == []
+    assert found(f"/?price%5B%24gte%5D=1{more}", detectors=(marker(word="gte]=1"),)) != []
+    # The end of a name is an end as well.
+    ending = (marker(word="' or b", triggers=("' or b$",)),)
+    assert found(f"/?a'%20or%20b=1{more}", detectors=ending) == [(K.QUERY, "a'%20or%20b", True)]
+
+
+def test_operators_are_judged_in_the_object_that_they_are_keys_of():
+    operator = marker("nosql-operator", word="$ne", category=ThreatClass.NOSQL_INJECTION)
+    body = b'{"user": {"$ne": null}, "a": 1, "b": 2, "c": "x"}'
+    assert found("/", JSON, body, detectors=(operator,)) == [(K.JSON, "", False)]
+    assert found("/", JSON, body, detectors=(marker(word="$ne"),)) == []
+
+
+def test_json_one_after_the_other_is_json():
+    for between in (b"", b" ", b"\n"):
+        body = between.join((b'{"a": "x"}', b'{"a": "<evil>"}', b'{"b": {}}'))
+        assert found("/", JSON, body) == [(K.JSON, "a", False)]
+
+
+def test_a_batch_of_documents_is_looked_at_as_a_whole():
+    batch = b"[" + b",".join([b'{"query": "mutation { a }"}'] * 3) + b"]"
+    whole = marker(word="a }\nmutation", kinds=frozenset({K.GRAPHQL}))
+    assert found("/", JSON, batch, detectors=(whole,)) == [(K.GRAPHQL, "query", False)]
 
 
 def test_a_packed_body_that_does_not_say_so_is_unpacked():

@@ -41,9 +41,10 @@ def test_each_feature_has_a_weight():
     [
         ([finding()], "high", 0.81),
         ([finding(0.5), finding(0.9), finding(0.7)], "high", 0.81),
-        ([finding(), finding(rule="xss-b", confidence=0.5)], "second-rule", 0.5),
+        ([finding(), finding(rule="xss-b", confidence=0.7)], "second-rule", 0.7),
+        ([finding(), finding(rule="xss-b", confidence=0.55)], "second-rule", 0.0),
         ([finding(), finding(category=ThreatClass.XXE, rule="xxe-a")], "second-class", 1.0),
-        ([finding(), finding(category=ThreatClass.XXE, rule="xxe-a", confidence=0.4)], "second-class", 0.0),
+        ([finding(), finding(category=ThreatClass.XXE, rule="xxe-a", confidence=0.55)], "second-class", 0.0),
         ([finding(), finding(name="r")], "second-place", 1.0),
         ([finding(chain=("percent", "percent"))], "hidden", 0.9),
         ([finding(chain=("percent",))], "hidden", 0.0),

@@ -173,7 +173,8 @@ def _in_object(kinds: str, names: list[str], at: int, words: int) -> float:
         return sure if _changes_rights(kinds, names, at) else 0.5
     if name == "comment":
         others = [names[index] for index, kind in enumerate(kinds) if kind == "k" and index != at]
-        return sure - 0.1 if others and all(other in _COMPARISONS for other in others) else 0.5
+        telling = _COMPARISONS.issuperset(others) and not _BYPASSES.isdisjoint(others)
+        return sure - 0.1 if telling else 0.5
     return 0.5 if _selects(kinds, names, at) else sure
 
 

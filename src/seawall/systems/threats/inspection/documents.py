@@ -13,6 +13,7 @@ from seawall.systems.threats.inspection.values import (
     Scope,
     add_graphql,
     add_nested,
+    is_operator,
 )
 from seawall.systems.threats.model import PlaceKind
 
@@ -30,7 +31,7 @@ _SHORT = 16
 """Characters from which on letters and digits may be more than an identifier."""
 
 
-def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 - one flat loop, in which a call would cost most
+def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901, PLR0912 - one flat loop, in which a call would cost most
     """Add keys and strings of a JSON text that are worth reading; GraphQL where a field `query` holds it.
 
     Each string's name is its number for now: most values are never named, and `json_paths` tells a path when asked.
@@ -44,6 +45,10 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
     if text.count("{") + text.count("[") > basket.caps.depth and _depth(text) > basket.caps.depth:
         basket.partial = basket.partial or "depth"
     basket.json_text = text
+    items = basket.items
+    operators = valid and '"$' in text
+    if operators:  # they are judged in the object, beside what they are given
+        items.append((PlaceKind.JSON, "", text, False, Scope.OBJECT))
     strings, behind = _strings(text)
     granted = basket.room(len(strings))
     if granted < len(strings):
@@ -53,10 +58,10 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
         numbers = _worth_reading(strings, basket)
     seen, keys = basket.fresh(PlaceKind.JSON)
     young, old = seen.young, seen.old
-    items = basket.items
     inert = INERT_TEXT.fullmatch
     key_name = ""
     paths: set[int] = set()
+    documents: list[str] = []
     for index in numbers:
         content = strings[index]
         if names_count and behind[index].lstrip()[:1] == ":":
@@ -73,11 +78,13 @@ def add_json(text: str, basket: Basket, *, valid: bool) -> None:  # noqa: C901 -
         value = unescaped(content) if "\\" in content else content
         colon = behind[index].lstrip()[:1] == ":"
         if key_name == "query" and not colon and GRAPHQL_DOCUMENT.match(value):
-            add_graphql(value, basket)
-        elif not known:
+            documents.append(value)
+        elif not known and not (operators and colon and is_operator(value)):
             if colon or value[:1] not in "{[" or not add_nested(PlaceKind.JSON, index, value, basket):
                 items.append((PlaceKind.JSON, index, value, colon, Scope.ALL))
             keys.append(key)
+    if documents:  # of a batch, all together: what one of them may ask, hundreds may not
+        add_graphql("\n".join(documents), basket)
     if paths:
         items.extend((PlaceKind.JSON, index, path, True, Scope.ALL) for index, path in json_paths(text, paths).items())
 

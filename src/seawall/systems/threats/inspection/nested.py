@@ -10,6 +10,7 @@ __all__ = ["Nested", "is_json", "nested", "unescaped"]
 
 _STRING = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*+:)?', re.DOTALL)
 _LOOKS = re.compile(r"\s{0,16}(?:\{\s{0,16}[\"}]|\[\s{0,16}[\[\]{\"0-9tfn-])")
+_BETWEEN = re.compile(r"\}\s*+\{")
 _MAX_LENGTH = 262_144
 
 
@@ -35,11 +36,12 @@ def nested(text: str) -> list[Nested] | None:
 
 
 def is_json(text: str) -> bool:
-    """Tell whether a text is one JSON value, or one after the other in lines."""
+    """Tell whether a text is one JSON value, or one after the other, in lines or with nothing between them."""
     try:
         msgspec.json.decode(text.lstrip("\ufeff"), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return "\n" in text and _is_lines(text)
+        lines = _BETWEEN.sub("}\n{", text)
+        return "\n" in lines and _is_lines(lines)
     return True
 
 

@@ -23,17 +23,16 @@ PARANOIA_FACTORS = (1.0, 0.75, 0.5, 0.3)
 
 _HIDDEN = 2
 _AMBIGUOUS = 0.6
-_DOUBTFUL = 0.5
 
 
 def features(findings: Iterable[Finding]) -> tuple[float, ...]:
     """Return the features of a request's findings, in the order of `FEATURES`.
 
     - Severity: for each class its strongest finding, by the square of its confidence, so that doubt weighs little.
-      Doubts do not add up, as long honest texts raise many of them: below 0.5 only the strongest of all counts.
-    - second-rule: further rules of a class that is there already, by the confidence of each, at most 2.
-    - second-class: further classes with a finding of confidence 0.5 or more, at most 2.
-    - second-place: further places with a finding of confidence 0.5 or more, at most 2.
+      Doubts do not add up, as long honest texts raise many of them: below 0.6 only the strongest of all counts.
+    - second-rule: further rules of a class that is there already, by confidence where it is 0.6 or more, at most 2.
+    - second-class: further classes with a finding of confidence 0.6 or more, at most 2.
+    - second-place: further places with a finding of confidence 0.6 or more, at most 2.
     - hidden: the strongest finding was behind two decodings or more, by its confidence.
     - ambiguous: nothing has a confidence of 0.6 or more.
     """
@@ -41,7 +40,7 @@ def features(findings: Iterable[Finding]) -> tuple[float, ...]:
     rules: dict[str, Finding] = {}
     places = set()
     for finding in findings:
-        if finding.confidence >= _DOUBTFUL:
+        if finding.confidence >= _AMBIGUOUS:
             places.add(finding.place)
         best = strongest.get(finding.category)
         if best is None or _weight(finding) > _weight(best):
@@ -54,11 +53,13 @@ def features(findings: Iterable[Finding]) -> tuple[float, ...]:
     severities = [0.0] * 4
     top = max(strongest.values(), key=_weight)
     for finding in strongest.values():
-        if finding is top or finding.confidence >= _DOUBTFUL:
+        if finding is top or finding.confidence >= _AMBIGUOUS:
             severities[finding.severity - 1] += finding.confidence**2
     named = {finding.rule for finding in strongest.values()}
-    second_rules = sum(finding.confidence for rule, finding in rules.items() if rule not in named)
-    classes = sum(finding.confidence >= _DOUBTFUL for finding in strongest.values())
+    second_rules = sum(
+        finding.confidence for rule, finding in rules.items() if rule not in named and finding.confidence >= _AMBIGUOUS
+    )
+    classes = sum(finding.confidence >= _AMBIGUOUS for finding in strongest.values())
     return (
         *severities,
         min(second_rules, 2.0),

@@ -23,6 +23,7 @@ __all__ = [
     "add_head",
     "add_nested",
     "add_pairs",
+    "is_operator",
 ]
 
 
@@ -56,8 +57,8 @@ _NESTING = 3
 _MANY = 4
 """Pairs from which on one look at all of them costs less than one at each."""
 _SHORT = 16
-# What names of parameters consist of, in whatever framework.
-_NAME = re.compile(r"(?:[\w.\[\]:$@*/|~-]|%(?:5[bBdDfF]|2[4dDeEfF]|3[aA]|7[cC]))*")
+# In a name, these begin an expression that goes on in the value; or an operator, which means nothing without it.
+_SPLIT = re.compile(r"['\"`\s()<>;|$]|%(?:2[0247-9]|3[bBcCeE]|60|7[cC]|0[9aAdD])")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
 """Names that mean something only as part of a path; where keys are nested, the path is shown in their place."""
@@ -181,11 +182,11 @@ def add_pairs(pairs_text: str, kind: PlaceKind, basket: Basket) -> None:  # noqa
         name, separator, value = pair.partition("=")
         if separator and inert(name) is None:
             # What is no name at all may be a value that was split at its first `=`.
-            text = name if _NAME.fullmatch(name) is not None else pair
-            key = hash(text)
-            if key not in young and key not in old:
-                items.append((kind, name, text, True, Scope.ALL))
-                keys.append(key)
+            for text in (name, pair) if _SPLIT.search(name) is not None else (name,):
+                key = hash(text)
+                if key not in young and key not in old:
+                    items.append((kind, name, text, True, Scope.ALL))
+                    keys.append(key)
         if not separator:
             value = name
         if inert(value) is None:
@@ -224,7 +225,7 @@ def _worth_reading(pairs: list[str], ends: Ends) -> list[str]:
         return pairs
     count = len(pairs)
     wanted = {numbers[line] % count for line in worth} if numbers else set()
-    wanted.update(index for index in numbers if index < count and _NAME.fullmatch(names[index]) is None)
+    wanted.update(index for index in numbers if index < count and _SPLIT.search(names[index]) is not None)
     return [pairs[index] for index in sorted(wanted)]
 
 
@@ -237,9 +238,14 @@ def add_nested(kind: PlaceKind, name: "str | int", text: str, basket: Basket, de
     for value, is_key in strings[: basket.room(len(strings))]:
         if depth and value[:1] in _BRACKETS and not is_key and add_nested(kind, name, value, basket, depth - 1):
             continue
-        if not is_key or value[:1] != "$":  # an operator is judged in the object, beside what it is given
+        if not (is_key and is_operator(value)):  # it is judged in the object, beside what it is given
             basket.add(kind, name, value, is_name=is_key)
     return True
+
+
+def is_operator(key: str) -> bool:
+    """Tell whether a key is an operator, such as `$ne`."""
+    return key[:1] == "$" and key[1:].isidentifier()
 
 
 def _add_document(kind: PlaceKind, name: str, value: str, basket: Basket) -> bool:
