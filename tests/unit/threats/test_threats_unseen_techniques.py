@@ -21,7 +21,7 @@ _LEAST = {
     "nosql-injection": 93,
     "path-traversal": 96,
     "prototype-pollution": 95,
-    "sql-injection": 91,
+    "sql-injection": 96,
     "ssrf": 92,
     "template-injection": 94,
     "web-shell": 99,

@@ -23,7 +23,7 @@ _OPENS: Final = re.compile(
     r"[\s\x00-\x20)\u200b]*+(?:/\*|--|[#;,=<>!|&+\-*/%^~?@]"
     r"|(?:or|and|x?or|div|mod|not|like|rlike|regexp|i?like|glob|between|in|is|similar|sounds|match|union|intersect|except"
     r"|minus|select|having|group|order|limit|offset|fetch|procedure|into|where|as|collate|waitfor|exec|execute|if|begin"
-    r"|declare|shutdown|set|from|on|escape|insert|update|delete|drop|create|alter|grant|revoke|truncate|call|copy|print|when|then|returning)(?!\w)|\w+\s*+\(|[{(]|\d+\s*+(?:or|and|\|\||&&|union)(?!\w))"
+    r"|declare|shutdown|set|from|on|escape|insert|update|delete|drop|create|alter|grant|revoke|truncate|call|copy|print|when|then|returning|for|lock)(?!\w)|\w+\s*+\(|[{(]|\d+\s*+(?:or|and|\|\||&&|union)(?!\w))"
 )
 """What may come after the quote, if the value is more than text; tells most apostrophes apart at little cost."""
 
@@ -125,6 +125,8 @@ def _number(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
 def _statement(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     """A statement right after the quote, which SQL Server takes."""
     confidence = statement(tokens, index)
+    if tokens.texts[index : index + 4] == ["lock", "in", "share", "mode"]:
+        confidence = 0.84
     if confidence < 0.9 and _is_argument(text, at):
         confidence = 0.3
     yield Signal("sqli-stacked", _CRITICAL, min(0.95, confidence + 0.08 * (confidence > 0)), at, len(text))
@@ -375,6 +377,8 @@ def _ended(tokens: Tokens, index: int) -> float:
     closed = tokens.kinds[-1] == "d" and _cuts(tokens.texts[-1])
     if word == "on" and second in (["conflict"], ["duplicate"]):
         return 0.93 if closed or "update" in tokens.texts else 0.86 if "nothing" in tokens.texts else 0.4
+    if word == "for":
+        return 0.9 if closed and second in (["update"], ["share"], ["json"], ["xml"]) else 0.0
     if word == "returning":
         return 0.93 if closed else 0.4
     if word in ("collate", "escape") and len(tokens.kinds) - index <= 4:

@@ -39,7 +39,8 @@ _KEYWORDS: Final = ("union", "select", "from", "where", "order", "having", "and"
 _DOUBLED: Final = {word[:at] + word + word[at:]: word for word in _KEYWORDS for at in range(len(word))}
 _LONG: Final = ("select", "union", "from", "where", "information_schema")
 _DOUBLED_WORD: Final = re.compile(rf"(?<![a-z0-9_])(?:{'|'.join(_DOUBLED)})(?![a-z0-9_])")
-SPLIT: Final = re.compile(r"(?<![a-z0-9_])([a-z]{1,7})/\*[^*/]{0,24}\*/([a-z]{1,7})(?![a-z0-9_])")
+SPLIT: Final = re.compile(r"(?<![a-z0-9_])([a-z]{1,7})(?:/\*[^*/]{0,24}\*/|[<>])([a-z]{1,7})(?![a-z0-9_])")
+"""A keyword that a comment takes apart, or a character that is often taken out."""
 _SPLIT_KEYWORDS: Final = words(
     "union select from where order having and insert update delete drop sleep benchmark waitfor delay exec like"
     " group limit table into"

@@ -84,6 +84,15 @@ def _negated(tokens: Tokens, at: int) -> bool:
     return before == "!" or (before == "=" and tokens.texts[at - 1] in ("is", "sounds", "similar"))
 
 
+def _is_titled(tokens: Tokens, at: int) -> bool:
+    """Tell whether the text at an index is a field's title that a filter compares: `"Story Points" > 3`."""
+    return (
+        tokens.kinds[at + 1 : at + 3] == "=n"
+        and " " in tokens.texts[at].strip("'\" ")
+        and tokens.texts[at][1].isalpha()
+    )
+
+
 def _is_open(tokens: Tokens, at: int) -> bool:
     """Tell whether what ends with the operator at an index is English: `24/7 between`, `50%`, `then`."""
     kind = tokens.kinds[at]
@@ -131,6 +140,10 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
             if kind in _OPERANDS:
                 due = False
                 literals += 1
+                if kind == "s" and _is_titled(tokens, at):
+                    words += 1
+                if kind == "i" and texts[at].strip("`[]") in TELLING_NAMES:
+                    names += 1
                 if kind == "v" and GLOBALS.match(texts[at]):
                     certain = True
             elif kind == "w":
@@ -163,7 +176,7 @@ def follow(tokens: Tokens, index: int, *, select: bool = False) -> Course:  # no
                 depth -= 1
                 due = False
                 literals += 1
-            elif kind == "+" and texts[at] in "-+*&|":
+            elif kind == "+" and texts[at] in "-+*&":
                 due = texts[at] != "*"
             elif kind == "K" and texts[at] == "top" and kinds[at + 1 : at + 2] == "n":
                 at += 1 + (texts[at + 2 : at + 3] == ["percent"])

@@ -31,10 +31,25 @@ _PARTS: Final = re.compile(r"[^;]+")
 _SECRET_TABLE: Final = re.compile(r"(?:\w{2,6}_)(?:users?|usermeta|members?|admins?|logins?|accounts?)$")
 
 
-def accounts(tokens: Tokens) -> bool:
-    """Tell whether a query asks for the accounts of a well-known program: `select * from wp_users`."""
+def accounts(tokens: Tokens, *, strict: bool) -> bool:
+    """Tell whether a value is a query for passwords and the like, or without a space between its words.
+
+    Args:
+        tokens: of it, all of them.
+        strict: whether tables of accounts are telling as well: `select * from wp_users`.
+    """
     source = tokens.kinds.find("F")
-    return tokens.kinds[0] == "S" and source > 0 and _is_telling(tokens, source + 1, strict=True)
+    if tokens.kinds[0] != "S" or source < 0 or statement(tokens, 0) < _FAIR:
+        return False
+    glued = all(
+        start + len(text) == after
+        for start, text, after in zip(tokens.starts, tokens.texts, tokens.starts[1:], strict=False)
+    )
+    return (
+        glued
+        or not SECRETS.isdisjoint(tokens.texts[:source])
+        or (strict and _is_telling(tokens, source + 1, strict=True))
+    )
 
 
 def script(lower: str, tokens: Tokens, *, strict: bool) -> float:
@@ -86,7 +101,7 @@ def _is_telling(tokens: Tokens, at: int, *, strict: bool) -> bool:  # noqa: PLR0
         name = text.strip("`[]")
         if name.startswith(("xp_", "sp_", "utl_", "dbms_")):
             return True
-        if tokens.texts[at - 1] in _BEFORE_NAMES:
+        if tokens.texts[at - 1] in _BEFORE_NAMES and (strict or not name.startswith("pg_stat_")):
             return CATALOGUE.match(name) is not None or (strict and _SECRET_TABLE.match(name) is not None)
     return False
 
@@ -107,14 +122,15 @@ def _is_ordinary(kinds: str, texts: list[str]) -> bool:  # noqa: C901, PLR0911 -
     if verb in ("insert", "replace"):
         return texts[1:2] == ["into"] and ("values" in texts or "S" in kinds)
     if verb == "update":
-        return "set" in texts[2:8] and "=" in kinds and SECRETS.isdisjoint(texts)
+        some = "W" in kinds or texts[1] not in TELLING_NAMES
+        return some and "set" in texts[2:8] and "=" in kinds and SECRETS.isdisjoint(texts)
     if verb == "delete":
         return kinds[1:2] == "F" and kinds[2:3] in ("w", "i") and (len(kinds) > 3 or texts[2] not in TELLING_NAMES)
     if verb == "create":
         kind = next((word for word in texts[1:6] if word in ("table", "index", "view")), "")
         return kind != "" and ("(" in kinds or "f" in kinds or "S" in kinds)
     if verb == "alter":
-        return texts[1] == "table" and texts[3:4] == ["add"] and "column" in texts[4:5]
+        return texts[1] == "table" and texts[3:4] in (["add"], ["rename"], ["modify"]) and len(texts) > 5
     if verb == "drop":
         return "exists" in texts[2:4] and texts[1] in ("table", "view", "index") and texts[-1] not in TELLING_NAMES
     return verb in ("begin", "commit") and len(kinds) <= 2

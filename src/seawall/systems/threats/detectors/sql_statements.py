@@ -10,6 +10,7 @@ from seawall.systems.threats.detectors.sql_words import CATALOGUE, OBJECTS, SQL_
 __all__ = ["STATEMENTS", "select_list", "statement"]
 
 _SURE, _LIKELY, _FAIR, _UNSURE = 0.96, 0.85, 0.65, 0.3
+_GIVEN: Final = frozenset(("password", "superuser", "encrypted", "identified", "createrole", "createdb"))
 _PRIVILEGES: Final = words(
     "all select insert update delete create execute usage dba connect resource super file alter drop index references"
     " trigger grant process reload shutdown replication role unlimited impersonate control sysadmin"
@@ -92,6 +93,9 @@ def _update(tokens: Tokens, index: int) -> float:
     if "set" not in texts:
         return 0.0
     at = index + 1 + texts.index("set")
+    every = "W" not in tokens.kinds[at:] and tokens.texts[index + 1] in TELLING_NAMES
+    if every and tokens.kinds[at + 1 : at + 4] in ("w=s", "w=n", "w=N"):
+        return 0.88
     return _LIKELY if tokens.kinds[at + 1 : at + 3] in ("w=", "i=", "n=") else _UNSURE
 
 
@@ -99,6 +103,8 @@ def _delete(tokens: Tokens, index: int) -> float:
     if _next(tokens, index)[0] != "F" or _next(tokens, index, 2)[0] not in ("w", "i"):
         return 0.0
     after = tokens.kinds[index + 3 : index + 6]
+    if after[:1] in ("", "d", ";") and tokens.texts[index + 2] in TELLING_NAMES:
+        return 0.88
     if after[:1] in ("", "d", ";", "."):
         return _LIKELY
     return _LIKELY if after[0] == "W" and after[2:3] not in ("w", "") else 0.4
@@ -112,10 +118,13 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one r
         at += 1
     if at > index + 2 and kinds[at : at + 1] in ("", "d", ";"):
         at -= 1
-    owned = texts[index] == "alter" and texts[index + 1 : index + 2] and texts[index + 1] in OBJECTS
     if "identified" in texts[at : at + 3]:
         return 0.9
-    if owned and texts[index + 1] in ("user", "login", "role") and "password" in texts[at : at + 4]:
+    if (
+        at > index + 1
+        and texts[index + 1] in ("user", "login", "role")
+        and not _GIVEN.isdisjoint(texts[at + 1 : at + 5])
+    ):
         return 0.9
     if texts[at - 1] not in OBJECTS and texts[at - 1] not in ("exists", "replace", "truncate"):
         return 0.0
@@ -135,7 +144,7 @@ def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one r
         and _next(tokens, at)[1] in ("add", "drop", "modify", "rename")
         and len(kinds) - at > 2
     ):
-        return _LIKELY if texts[at + 1 : at + 3] == ["add", "column"] else 0.88
+        return _LIKELY if texts[at + 1 : at + 2] in (["add"], ["rename"], ["modify"]) else 0.88
     if _next(tokens, at)[1] in (
         "identified",
         "add",

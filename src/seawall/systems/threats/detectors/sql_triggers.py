@@ -15,6 +15,7 @@ TRIGGERS: Final = (
     r"[a-z]/\*[^*/]{0,24}\*/[a-z]|^/\*",
     r"\x0b(?:or|and|union|\|\||&&)\x0b|\x0c(?:or|and|union|\|\||&&)\x0c",
     r"(?:u|un|uni|unio)union[nio]|(?:s|se|sel|sele|selec)select[elct]|\b(?:unionunion|selectselect|aandnd|anandd|oorr)\b",
+    r"u[<>]nion|un[<>]ion|uni[<>]on|unio[<>]n|s[<>]elect|se[<>]lect|sel[<>]ect|sele[<>]ct|selec[<>]t",
     # A quote and what may follow it in a query.
     (
         "(?:['\"]|\u2019|\u2018)"
@@ -22,7 +23,7 @@ TRIGGERS: Final = (
         r"|,\s{0,8}[\w`]{1,30}\s{0,8}=\s{0,8}['\"0-9]"
         r"|(?:[<>]=?|[|&+*/%^~,-])[\s(!~+-]{0,12}(?:['\"0-9@(]|null\b|\w{1,30}\s{0,8}\()"
         r"|(?:x?or|and|div|not|[ri]?like|regexp|glob|between|in|is|union|select|having|group|order|limit|into|where|as"
-        r"|waitfor|exec|if|begin|declare|procedure|sounds|similar|minus|grant|revoke|truncate|alter|call|except|intersect|returning|on"
+        r"|waitfor|exec|if|begin|declare|procedure|sounds|similar|minus|grant|revoke|truncate|alter|call|except|intersect|returning|on|for|lock"
         r"|collate|create|drop|insert|update|delete|shutdown|escape)\b|[0-9a-z_]{1,30}\s{0,8}(?:\(|or\b|and\b|\|\|)"
         r"|\(\s{0,9}(?:select|case))"
     ),
@@ -41,7 +42,7 @@ TRIGGERS: Final = (
     r"union\W{1,40}(?:all|distinct|select|values|table)|union\W{0,9}(?:/\*|--|#|\()",
     r"\b(?:except|intersect|minus)\W{1,20}(?:all\W{1,20})?select",
     r"\d(?:union|or|and|order|group|having)\b",
-    r"select\W{0,16}[0-9*@'\"(+~!-]",
+    r"select\W{0,16}[0-9*@'\"`(+~!-]",
     r"select\W{1,16}(?:null|true|distinct|all|top|case|\w{1,30}_user|current_\w{1,20})\b",
     r"select\W{1,16}(?:[\w.`\"\[\]]{1,40}\s{0,8},\s{0,8})*[\w.`\"\[\]]{1,40}\s{1,16}from\b",
     r"select\W{1,16}\w{1,30}\s{0,8}\(",

@@ -33,10 +33,13 @@ _SENTENCE_LENGTH: Final = 24
 _SURE: Final = 0.9
 _ACTED_UPON: Final = 0.75
 _SCRIPT: Final = 0.55
+_SCRIPT_ELSEWHERE: Final = 0.65
 _WORDS: Final = 2
 _QUOTED: Final = 0.45
 """Not enough to act upon, however many values of a request are so."""
-_STATEMENT: Final = re.compile(r"\s*+(?:select|insert|update|delete|create|alter|drop|with|explain|replace|begin)\s")
+_STATEMENT: Final = re.compile(
+    r"\s*+(?:select|insert|update|delete|create|alter|drop|with|explain|replace|begin)[\s`'\"(*]"
+)
 _VERBS: Final = (
     "select ",
     "insert ",
@@ -81,7 +84,7 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     strongest = max((signal.confidence for signal in best.values()), default=0.0)
     whole = _whole(lower, kind) if strongest < _ACTED_UPON and _STATEMENT.match(lower) else None
     if whole is not None:
-        if whole.confidence <= _SCRIPT:
+        if whole.confidence <= _SCRIPT_ELSEWHERE:
             return (whole,)
         _keep(best, whole)
     for signal in _hidden(lower):
@@ -99,11 +102,12 @@ def _whole(lower: str, kind: PlaceKind) -> Signal | None:
     tokens = read(lower)
     if len(tokens.kinds) <= _WORDS:
         return None
+    if accounts(tokens, strict=kind not in _BODIES):
+        return Signal("sqli-statement", Severity.HIGH, 0.86, 0, len(lower))
     sure = script(lower, tokens, strict=kind not in _BODIES)
     if sure:
-        return Signal("sqli-statement", Severity.HIGH, min(sure, _SCRIPT), 0, len(lower))
-    if kind not in _BODIES and accounts(tokens):
-        return Signal("sqli-statement", Severity.HIGH, 0.86, 0, len(lower))
+        most = _SCRIPT if kind in _BODIES else _SCRIPT_ELSEWHERE
+        return Signal("sqli-statement", Severity.HIGH, min(sure, most), 0, len(lower))
     return None
 
 
@@ -127,11 +131,11 @@ def _hidden(lower: str) -> Iterator[Signal]:
             best = max((signal.confidence for signal in scan(told, PlaceKind.QUERY)), default=0.0)
             yield Signal("sqli-hidden", Severity.HIGH, best, 0, len(lower))
         return
-    if "/*" in lower and rejoined(lower) != lower:
+    if ("/*" in lower or "<" in lower or ">" in lower) and rejoined(lower) != lower:
         yield Signal("sqli-hidden", Severity.HIGH, 0.9, 0, len(lower))
     whole = undoubled(lower)
     if whole != lower:
-        best = max((signal.confidence for signal in _outside(whole)), default=0.0)
+        best = max((signal.confidence for signal in (*_breaks(whole), *_outside(whole))), default=0.0)
         yield Signal("sqli-hidden", Severity.HIGH, 0.9 if best >= _DOUBT else 0.4, 0, len(lower))
     elif ("\x0b" in lower or "\x0c" in lower) and _ODD_SPACE.search(lower):
         best = max((signal.confidence for signal in _outside(lower)), default=0.0)
