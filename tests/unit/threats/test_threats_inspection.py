@@ -145,6 +145,28 @@ def test_a_raw_upload_is_a_file():
     assert found("/", ((b"content-type", "image/png"),), b"\x89PNG\x00\x00<evil><?php", detectors=(shell,)) != []
 
 
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        (b"AddType application/x-httpd-php .jpg <evil>", True),
+        (b"GIF89a\x00\x01<?php <evil> ?>", True),
+        (b"%PDF-1.7\n<evil>", False),
+        (b"\x89PNG\r\n\x1a\n\x00\x00<evil>", False),
+    ],
+)
+def test_the_text_of_a_file_is_read_whatever_it_is_said_to_be(content, read):
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n'
+    body = part + b"Content-Type: application/octet-stream\r\n\r\n" + content + b"\r\n--b--\r\n"
+    shell = marker("web-shell", category=ThreatClass.WEB_SHELL)
+    expected = [(K.MULTIPART, "f", False)] if read else []
+    assert found("/", ((b"content-type", "multipart/form-data; boundary=b"),), body, detectors=(shell,)) == expected
+
+
+def test_what_begins_as_an_object_of_java_is_no_digest():
+    assert found("/?a=aced00057372001e", detectors=(marker(word="aced0005"),)) == [(K.QUERY, "a", False)]
+    assert found("/?a=aced00067372001e", detectors=(marker(word="aced0006"),)) == []
+
+
 def test_what_is_no_text_is_not_read_as_one():
     noise = bytes((number * 37) % 256 for number in range(2000)) + b"<evil>"
     assert found("/", JSON, noise) != [], "whatever is said to be JSON is read"

@@ -6,6 +6,7 @@ import zlib
 from seawall.core.request import Request
 from seawall.systems.threats.inspection.decoding import decode_bytes
 from seawall.systems.threats.inspection.documents import add_json, add_xml
+from seawall.systems.threats.inspection.files import is_binary, is_worth_reading
 from seawall.systems.threats.inspection.multipart import add_multipart
 from seawall.systems.threats.inspection.nested import is_json
 from seawall.systems.threats.inspection.policy import OverCap
@@ -23,11 +24,7 @@ _CHARSETS = frozenset(
 _FORM = re.compile(r"[\w.%\[\]$*-]{1,128}=")
 _BINARY = frozenset({"image", "audio", "video", "font"})
 _FILES = frozenset({"application/octet-stream", "binary/octet-stream", "application/pdf", "application/zip"})
-_PROBE = 512
 _GZIP = b"\x1f\x8b\x08"
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\x0b\x0c\r\x1b"))
-_FEW = 20
-"""One control character in so many is more than any text has."""
 
 
 def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -> None:
@@ -71,24 +68,13 @@ def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
     elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain") and media not in _FILES):
         add_xml(text, basket)
-    elif media.partition("/")[0] in _BINARY or media in _FILES or _is_binary(body):
-        _add_file(body, text, basket)
+    elif media.partition("/")[0] in _BINARY or media in _FILES or is_binary(body):
+        if is_worth_reading(body):
+            basket.items.append((PlaceKind.BODY, "", text, False, Scope.FILE))
     elif _FORM.match(text) and media not in {"text/plain", "text/html", "text/csv", "text/markdown"}:
         add_pairs(text, PlaceKind.FORM, basket)
     else:
         basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
-
-
-def _add_file(body: bytes, text: str, basket: Basket) -> None:
-    """Show a file to those that look for what is run on arrival; one of no text only where a script may be in it."""
-    if b"<?" in body or b"<%" in body or not _is_binary(body):
-        basket.items.append((PlaceKind.BODY, "", text, False, Scope.FILE))
-
-
-def _is_binary(body: bytes) -> bool:
-    probe = body[:_PROBE]
-    controls = len(probe) - len(probe.translate(None, _CONTROLS))
-    return controls * _FEW > len(probe) or b"\x00" in probe
 
 
 def _text(body: bytes, declared: str) -> str:

@@ -9,7 +9,7 @@ _FORMS = (
     r"[A-Za-z0-9]{0,15}"
     r"|[a-z0-9]{1,32}(?:[_-][a-z0-9]{1,32}){1,16}"  # slugs; in lower case, so it is no base64url that says anything
     r"|[A-Z]{1,15}(?:_[A-Z]{1,15}){1,8}"  # constants
-    r"|[0-9a-fA-F]{16,128}"  # digests
+    r"|(?![aA][cC][eE][dD]0005)[0-9a-fA-F]{16,128}"  # digests; not what an object of Java begins with
     r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     r"|-?[0-9]{1,18}(?:\.[0-9]{1,18})?"
     r"|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"

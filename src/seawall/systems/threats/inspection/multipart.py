@@ -3,6 +3,7 @@
 import re
 
 from seawall.systems.threats.inspection.decoding import decode_bytes
+from seawall.systems.threats.inspection.files import is_worth_reading
 from seawall.systems.threats.inspection.values import Basket, Scope
 from seawall.systems.threats.model import PlaceKind
 
@@ -12,10 +13,7 @@ _BOUNDARY = re.compile(r'boundary\s{0,8}=\s{0,8}(?:"([^"]{1,200})"|([^\s;,"]{1,2
 _PARAMETER = re.compile(
     r"""[;\s](filename|name)(\*?)\s{0,8}=\s{0,8}(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"?|([^;\r\n]*))""", re.IGNORECASE
 )
-_TYPE = re.compile(r"^content-type\s{0,8}:\s{0,8}([^\r\n;]*)", re.IGNORECASE | re.MULTILINE)
-_TEXT = ("text/", "application/json", "application/xml", "application/javascript", "application/x-", "image/svg")
 _MAX_HEAD = 8192
-_PROBE = 512
 
 
 def add_multipart(content_type: str, body: bytes, basket: Basket) -> bool:
@@ -54,12 +52,5 @@ def _add_part(part: bytes, basket: Basket) -> None:
                 basket.items.append((PlaceKind.FILENAME, name, value, False, Scope.ALL))
     if not is_file:
         basket.add(PlaceKind.MULTIPART, name, decode_bytes(content))
-    elif content and len(content) <= basket.caps.part_bytes and _is_text(head, content):
+    elif content and len(content) <= basket.caps.part_bytes and is_worth_reading(content):
         basket.items.append((PlaceKind.MULTIPART, name, decode_bytes(content), False, Scope.FILE))
-
-
-def _is_text(head: str, content: bytes) -> bool:
-    # A script may come under the name of an image, with or without an image's first bytes.
-    declared = _TYPE.search(head)
-    said = declared is None or declared[1].strip().lower().startswith(_TEXT)
-    return (said and b"\x00" not in content[:_PROBE]) or b"<?" in content or b"<%" in content
