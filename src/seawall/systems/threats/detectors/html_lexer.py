@@ -25,7 +25,7 @@ DEEP_ATTRIBUTES = 3
 NESTED_REACH = 1024
 """Characters after the name of a nested tag that are read; they are read again for each tag within them."""
 DEEP_REACH = 96
-"""The same for tags past `MAX_NESTED`."""
+"""The same for tags past `MAX_NESTED`, which are read no further than to the next one."""
 
 _GAP = r"[\s\x00-\x20]*+"
 # A name directly after "<", as in the standard; with a gap before it only for elements that are never prose, because
@@ -117,9 +117,13 @@ def tags(text: str) -> Iterator[Tag]:
     for opening in _OPEN.finditer(text):
         if opening.start() < read_to:
             nested += 1
-            deep = nested > MAX_NESTED
-            most, reach = (DEEP_ATTRIBUTES, DEEP_REACH) if deep else (NESTED_ATTRIBUTES, NESTED_REACH)
-            yield _read(text, opening, most, opening.end() + reach)
+            if nested > MAX_NESTED:
+                most, limit = DEEP_ATTRIBUTES, opening.end() + DEEP_REACH
+                following = text.find("<", opening.end(), limit)
+                limit = limit if following < 0 else following
+            else:
+                most, limit = NESTED_ATTRIBUTES, opening.end() + NESTED_REACH
+            yield _read(text, opening, most, limit)
         else:
             tag = _read(text, opening, MAX_ATTRIBUTES, len(text))
             read_to = tag.end

@@ -143,6 +143,7 @@ def _balanced(text: str, kinds: str, tokens: list[str], starts: list[int]) -> It
     if proof > 0 and kinds[proof - 1] == "(" and "*" in kinds[proof + 1 : proof + 3] and kinds[0] == "(":
         yield Signal("ldap-filter", _HIGH, 0.9 if plain_words(text, limit=6) <= 1 else 0.5, starts[proof], len(text))
     at = kinds.find("(")
+    words = plain_words(text, limit=6) if at >= 0 else 0
     while at >= 0:
         whole = _WHOLE.match(kinds, at)
         if whole is not None:
@@ -150,7 +151,6 @@ def _balanced(text: str, kinds: str, tokens: list[str], starts: list[int]) -> It
             if inner >= 0 and _KNOWN.match(tokens[inner]) and "o" not in kinds[at + 2 : inner].replace("o(", ""):
                 after_value = at > 0 and starts[at] > 0 and text[starts[at] - 1] not in " \t\r\n=:\"'`>"
                 nested = kinds[at + 1] == "o"
-                words = plain_words(text, limit=6)
                 if nested or after_value:
                     sure = 0.93 if after_value and nested else 0.6 if nested and words == 0 else 0.4
                     yield Signal("ldap-filter", _HIGH, sure - (0.3 if words >= 4 else 0.0), starts[at], len(text))

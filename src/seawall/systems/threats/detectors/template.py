@@ -17,6 +17,8 @@ MAX_SIGNALS = 8
 MAX_EXPRESSIONS = 24
 MAX_LENGTH = 600
 """Characters of an expression that are read."""
+MAX_OPEN = 200
+"""The same of one that nothing closes."""
 
 _OPEN = re.compile(
     r"\{\{|\{%|\$\{|\$\((?=\s*\d+\s*\*)|#\{|<%|\*\{|@\{|@\(|~\{|%\{|\{\$|\{php\}|\{#|<#|\[\[|\[%|\$!?\{|\{(?=\s*\d+\s*[*+])"
@@ -96,6 +98,8 @@ _USUAL = re.compile(
     r"(?:\s{0,4}\|\s{0,4}\w{1,32}(?:\([^()]{0,40}\))?)?\s{0,8}",
     re.IGNORECASE,
 )
+_ANEW = 64
+"""Characters up to which an expression within another one is read once more by itself."""
 _LONE = 12
 """Characters around an expression with which a value is still little more than that."""
 # Options that a view engine of Node compiles into its code, where the parameters of a request are given to it whole.
@@ -103,9 +107,9 @@ _OPTIONS = re.compile(r"(?:outputfunctionname|escapefunction|destructuredlocals|
 _ERROR = re.compile(r"^\s{0,8}(?:\$\{\{|\{\{)?\s{0,8}<%\[?%?['\"]|\$\{\{<%|\{\{\{\{|^\s{0,8}\{\{\s{0,8}\}\}\s{0,8}$")
 
 
-def _expressions(text: str) -> Iterator[tuple[str, str, int, int]]:
-    """The text between each pair of delimiters: (opening, expression, start, end)."""
-    position = 0
+def _expressions(text: str) -> Iterator[tuple[str, str, int, int, bool]]:
+    """The text between each pair of delimiters: (opening, expression, start, end, whether another one has it all)."""
+    position = read_to = 0
     for _ in range(MAX_EXPRESSIONS):
         opening = _OPEN.search(text, position)
         if opening is None:
@@ -113,18 +117,19 @@ def _expressions(text: str) -> Iterator[tuple[str, str, int, int]]:
         closing = _CLOSE.get(opening[0], "}")
         start = opening.end()
         stop = text.find(closing, start, start + MAX_LENGTH) if closing else -1
-        end = stop if stop >= 0 else min(len(text), start + MAX_LENGTH)
-        yield opening[0], text[start:end], opening.start(), min(len(text), end + len(closing))
+        end = stop if stop >= 0 else min(len(text), start + MAX_OPEN)
+        yield opening[0], text[start:end], opening.start(), min(len(text), end + len(closing)), end <= read_to
+        read_to = max(read_to, end)
         position = start
 
 
-def _judge(opening: str, expression: str) -> tuple[str, float]:
+def _judge(opening: str, expression: str, *, inner: bool) -> tuple[str, float]:
     if _SUM.search(expression) and not (opening == "[[" or (opening == "{" and "}" in expression)):
         return "template-arithmetic", 0.93 if opening not in _RARE else 0.8
     if opening not in _MARKS and _NAME.match(expression) and not _NAMED.search(expression):
         special = _SPECIAL.get(opening)
         return ("template-reach", 0.86) if special and special.match(expression) else ("", 0.0)
-    inside = _INSIDE.search(expression)
+    inside = None if inner and len(expression) > _ANEW else _INSIDE.search(expression)
     if inside is None:
         return "", 0.0
     more = _INSIDE.search(expression, inside.end())
@@ -136,8 +141,8 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
     """Judge one view of a value. Linear in the text."""
     signals = []
     prose = plain_words(text) >= 8
-    for opening, expression, start, end in _expressions(text):
-        rule, confidence = _judge(opening, expression)
+    for opening, expression, start, end, inner in _expressions(text):
+        rule, confidence = _judge(opening, expression, inner=inner)
         if confidence:
             doubt = 0.0 if not prose else 0.25 if rule == "template-reach" else 0.1
             if len(text) > end - start + _LONE and _USUAL.fullmatch(expression):

@@ -15,6 +15,8 @@ __all__ = ["DETECTOR"]
 MAX_SIGNALS = 8
 _RULE = 400
 """Characters of a style sheet after what may run code in which that code is looked for."""
+_DOCUMENT = 2048
+"""Characters of a document in a URL that are read."""
 _TAG = re.compile(r"<[\s\x00]*[a-z!/?%]", re.IGNORECASE | re.ASCII)
 _BREAK_OUT = re.compile(
     r"[\"'`]\s{0,3}/?>\s{0,3}<(?:[a-z!?%]|/(?:script|style|title|textarea|noscript|iframe|xmp|svg|body|html|a|div))",
@@ -103,7 +105,7 @@ def _active_data(text: str, match: re.Match[str], rest: str) -> bool:
     if "<" not in rest:
         return False
     return "image/svg" not in match[0].lower() or any(
-        signal.confidence >= 0.6 for signal in markup(text[match.end() :])
+        signal.confidence >= 0.6 for signal in markup(text[match.end() : match.end() + _DOCUMENT])
     )
 
 

@@ -7,13 +7,17 @@ from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.html_lexer import Attribute, Tag, tags
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called
 from seawall.systems.threats.detectors.prose import plain_words
-from seawall.systems.threats.detectors.xss_pages import across, is_page, softened
+from seawall.systems.threats.detectors.xss_pages import Page, across, is_page
 from seawall.systems.threats.model import Severity
 
 __all__ = ["EVENTS", "STYLE_HOST", "active_style", "markup"]
 
 MAX_SHEET = 2000
 """Characters of a style sheet that are looked at."""
+SHEET_OVERLAP = 256
+"""Characters of a style sheet's window that may be looked at again with the next one."""
+SHEETS_AGAIN = 4
+"""Style sheets that begin within another one and go on past its window, and are looked at nevertheless."""
 
 # Names without their "on"; a name outside of this list counts when its value looks like code.
 _EVENT_NAMES = """
@@ -147,6 +151,42 @@ _ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
 }
 
 
+class Course:
+    """What is known of a text while its tags are read, so that nothing is judged once for each of them."""
+
+    __slots__ = ("_again", "_judged_to", "_words")
+
+    def __init__(self) -> None:
+        self._again = SHEETS_AGAIN
+        self._judged_to = 0
+        self._words = -1
+
+    def words(self, text: str) -> int:
+        """Return how many plain words are in the text; they are counted once."""
+        if self._words < 0:
+            self._words = plain_words(text)
+        return self._words
+
+    def runs(self, text: str, tag: Tag) -> bool:
+        """Tell whether a style sheet can run code or tells somebody what is on the page.
+
+        A sheet that never ends has all style elements after it within it: those are judged with it, so that
+        but for a few of them each character is looked at hardly more than once.
+        """
+        limit = min(len(text), tag.end + MAX_SHEET)
+        stop = text.find("</", tag.end, limit)
+        end = limit if stop < 0 else stop
+        if end <= self._judged_to:
+            return False
+        if tag.end + SHEET_OVERLAP <= self._judged_to:
+            self._again -= 1
+            if self._again < 0:
+                return False
+        self._judged_to = end
+        sheet = text[tag.end : end]
+        return active_style(sheet) or judge(sheet).weight >= 0.4 or _LEAKS.search(sheet) is not None
+
+
 def active_style(style: str) -> bool:
     """Tell whether a style sheet or attribute can run code or load more style, comments and escapes taken out."""
     plain = _CSS_ESCAPE.sub(_unescape_css, style)
@@ -220,7 +260,7 @@ def _signal(rule: str, confidence: float, at: Attribute | Tag) -> Signal:
     return Signal(rule, severity, confidence, at.start, at.end)
 
 
-def _script(text: str, tag: Tag) -> Signal:
+def _script(text: str, tag: Tag, course: Course) -> Signal:
     """A script element: what follows its tag, or its source, tells code from a mention in prose."""
     stop = text.find("<", tag.end)
     body = text[tag.end : tag.end + 400 if stop < 0 else min(stop, tag.end + 400)]
@@ -229,7 +269,7 @@ def _script(text: str, tag: Tag) -> Signal:
     if "[^>]" in text[tag.start : tag.end + 4]:  # an expression that finds script elements
         confidence = 0.5
     elif names & {"src", "href", "xlink:href", "data", "type", "language", "defer"} and tag.closed:
-        confidence = 0.86 if plain_words(text) >= 4 else 0.95
+        confidence = 0.86 if course.words(text) >= 4 else 0.95
     elif ends or judge(body).weight > 0.3:
         confidence = 0.97
     elif _CODE.search(body) or tag.attributes:
@@ -247,10 +287,10 @@ def _script(text: str, tag: Tag) -> Signal:
     )
 
 
-def _element(text: str, tag: Tag) -> Signal | None:
+def _element(text: str, tag: Tag, course: Course) -> Signal | None:
     name = tag.name
     if name == "script" or name.endswith(":script"):
-        return _script(text, tag)
+        return _script(text, tag, course)
     entry = _ELEMENTS.get(name)
     if entry is None:
         return None
@@ -260,22 +300,24 @@ def _element(text: str, tag: Tag) -> Signal | None:
         confidence = raised
     raises = _RAISERS.get(name)
     if raises is not None:
-        confidence = raises(names, text, tag) or confidence
+        confidence = raises(names) or confidence
+    elif name == "style" and course.runs(text, tag):
+        confidence = 0.9
     return _signal("xss-element", confidence, tag) if confidence >= 0.4 else None
 
 
-def _embedded(names: dict[str, str], _text: str, _tag: Tag) -> float:
+def _embedded(names: dict[str, str]) -> float:
     return 0.4 if _MEDIA_HOSTS.match(names.get("src", "") or names.get("data", "")) else 0.0
 
 
-def _meta(names: dict[str, str], _text: str, _tag: Tag) -> float:
+def _meta(names: dict[str, str]) -> float:
     equivalent = names.get("http-equiv", "").lower().strip("\\\"'")
     if equivalent in {"refresh", "set-cookie", "link", "content-security-policy"}:
         return 0.88
     return 0.9 if "utf-7" in (names.get("content", "") + names.get("charset", "")).lower() else 0.0
 
 
-def _link(names: dict[str, str], _text: str, _tag: Tag) -> float:
+def _link(names: dict[str, str]) -> float:
     relation = names.get("rel", "").lower().strip("\\\"'")
     if relation in {"import", "prefetch", "preload", "dns-prefetch", "manifest"}:
         return 0.86
@@ -284,26 +326,19 @@ def _link(names: dict[str, str], _text: str, _tag: Tag) -> float:
     return 0.45 if STYLE_HOST.match(names["href"]) else 0.86
 
 
-def _style(_names: dict[str, str], text: str, tag: Tag) -> float:
-    stop = text.find("</", tag.end)
-    sheet = text[tag.end : tag.end + MAX_SHEET if stop < 0 else min(stop, tag.end + MAX_SHEET)]
-    return 0.9 if active_style(sheet) or judge(sheet).weight >= 0.4 or _LEAKS.search(sheet) else 0.0
-
-
-def _input(names: dict[str, str], _text: str, _tag: Tag) -> float:
+def _input(names: dict[str, str]) -> float:
     return 0.7 if names.get("type", "").lower() == "image" and "src" in names else 0.0
 
 
-_RAISERS: dict[str, Callable[[dict[str, str], str, Tag], float]] = {
+_RAISERS: dict[str, Callable[[dict[str, str]], float]] = {
     "embed": _embedded,
     "iframe": _embedded,
     "input": _input,
     "link": _link,
     "meta": _meta,
     "object": _embedded,
-    "style": _style,
 }
-"""What the attributes and the text of an element say beyond its name: a confidence, or 0 for nothing."""
+"""What the attributes of an element say beyond its name: a confidence, or 0 for nothing."""
 
 
 def _instruction(text: str, tag: Tag) -> Signal | None:
@@ -340,16 +375,17 @@ def _is_event(text: str, attribute: Attribute) -> bool:
 
 def markup(text: str) -> Iterator[Signal]:
     """Judge every tag of a text: its element, then each of its attributes. Linear in the text."""
-    page = is_page(text)
+    page = Page() if is_page(text) else None
+    course = Course()
     for tag in tags(text):
-        for signal in _tag(text, tag):
-            yield softened(text, tag, signal) if page else signal
+        for signal in _tag(text, tag, course):
+            yield page.softened(text, tag, signal) if page else signal
     yield from across(text)
 
 
-def _tag(text: str, tag: Tag) -> Iterator[Signal]:
+def _tag(text: str, tag: Tag, course: Course) -> Iterator[Signal]:
     if not tag.closing:
-        signal = _instruction(text, tag) if tag.name == "?" else _element(text, tag)
+        signal = _instruction(text, tag) if tag.name == "?" else _element(text, tag, course)
         if signal is not None:
             yield signal
     yield from _attributes(text, tag)

@@ -8,7 +8,7 @@ from seawall.systems.threats.detectors.html_lexer import Tag
 from seawall.systems.threats.detectors.js_words import judge
 from seawall.systems.threats.model import Severity
 
-__all__ = ["across", "is_page", "softened"]
+__all__ = ["Page", "across", "is_page"]
 
 _PAGE = re.compile(r"\s{0,16}(?:<!doctype\s{1,8}html[^>]{0,200}>\s{0,16})?<html[\s>]", re.IGNORECASE)
 # Where advertisements come from, and what is filled in when one is shown.
@@ -25,6 +25,8 @@ _SOFT = frozenset({"xss-script", "xss-event-handler", "xss-element"})
 _EMBEDS = frozenset({"iframe", "embed", "object"})
 _LONGEST = 4000
 """Characters of a script that are looked at."""
+_MOST = 48_000
+"""Characters of all scripts of a text that are looked at; the engine shows texts in pieces shorter than that."""
 
 
 def is_page(text: str) -> bool:
@@ -39,21 +41,30 @@ def is_page(text: str) -> bool:
     return _ADS.search(text) is not None or _FILLED_IN.search(text) is not None
 
 
-def softened(text: str, tag: Tag, signal: Signal) -> Signal:
-    """Return a signal of a page's tag, in doubt when the tag does nothing that attacks do."""
-    if signal.rule not in _SOFT or signal.confidence < 0.5 or tag.name in {"meta", "base"}:
-        return signal
-    stop = text.find("</", tag.end) if tag.name == "script" else tag.end
-    end = min(len(text) if stop < 0 else stop, tag.start + _LONGEST)
-    if judge(text, tag.start, end).weight >= 0.3:
-        return signal
-    for attribute in tag.attributes:
-        if attribute.name in {"src", "href", "data", "srcdoc"} and _REMOTE.match(attribute.value):
-            known = _ADS.search(attribute.value[:256]) is not None and _CALLED_BACK.search(attribute.value) is None
-            embedded = tag.name in _EMBEDS and attribute.value[:8].lower() == "https://"
-            if not known and not embedded:
-                return signal
-    return signal._replace(confidence=0.45, severity=Severity.MEDIUM)
+class Page:
+    """Softens signals of a page's tags as long as there is room to look at what they do."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def softened(self, text: str, tag: Tag, signal: Signal) -> Signal:
+        """Return a signal of a page's tag, in doubt when the tag does nothing that attacks do."""
+        if signal.rule not in _SOFT or signal.confidence < 0.5 or tag.name in {"meta", "base"} or self._left <= 0:
+            return signal
+        stop = text.find("</", tag.end, tag.start + _LONGEST) if tag.name == "script" else tag.end
+        end = min(len(text) if stop < 0 else stop, tag.start + _LONGEST)
+        self._left -= end - tag.start
+        if judge(text, tag.start, end).weight >= 0.3:
+            return signal
+        for attribute in tag.attributes:
+            if attribute.name in {"src", "href", "data", "srcdoc"} and _REMOTE.match(attribute.value):
+                known = _ADS.search(attribute.value[:256]) is not None and _CALLED_BACK.search(attribute.value) is None
+                embedded = tag.name in _EMBEDS and attribute.value[:8].lower() == "https://"
+                if not known and not embedded:
+                    return signal
+        return signal._replace(confidence=0.45, severity=Severity.MEDIUM)
 
 
 def across(text: str) -> Iterator[Signal]:
