@@ -1,11 +1,11 @@
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seawall.core.errors import InvalidError
-from seawall.systems.threats.networks import NOT_FOUND, NetworkTable, pack, parse_network
+from seawall.systems.threats.networks import NOT_FOUND, NetworkTable, _plain_v6, pack, parse_network
 
 # Few different bits, so that networks nest, touch and repeat, at both ends of the address space as well.
 BYTE = st.sampled_from([0, 1, 2, 127, 128, 254, 255])
@@ -83,3 +83,19 @@ def test_a_hundred_thousand_networks_take_at_most_16_bytes_each():
     assert table.find("0.1.2.200") == 0x0102
     assert table.find("0.1.2.100") == NOT_FOUND
     assert not NetworkTable(pack([]))
+
+
+HEXTETS = st.lists(st.text("0123456789aF ", max_size=5), max_size=10).map(":".join)
+
+
+@given(st.text("0123456789abcdefF: _+-.g%/", max_size=40) | V6.map(str) | HEXTETS)
+@example(":::")
+@example("1:2:3:4:5:6:7::")
+@example("::ffff:c000:207")
+def test_addresses_in_groups_are_read_as_the_standard_library_reads_them(text):
+    number = _plain_v6(text)
+    try:
+        expected = int(ipaddress.IPv6Address(text))
+    except ValueError:
+        expected = None
+    assert number == expected or (number is None and ("." in text or "%" in text))
