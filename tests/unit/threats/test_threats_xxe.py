@@ -74,3 +74,8 @@ def test_pasted_statements_stay_below_sure():
 def test_generated_honest_values_are_not_suspected():
     suspected = [text for text in generated(1500, seed=4) if ask(text)[1] >= 0.7]
     assert suspected == []
+
+
+def test_a_document_type_that_refers_to_a_parameter_is_found():
+    assert ask("<!DOCTYPE a [ %remote; ]><a/>")[1] >= 0.8
+    assert ask("<!DOCTYPE a [<!ELEMENT a (b)>]><a/>")[1] < 0.7

@@ -39,7 +39,32 @@ _MAX_TURNS: Final = 4
 """Times that a path may come back to a field by way of another; by itself (`children {children`) it may more often."""
 _MAX_NESTED: Final = 12
 _MAX_FRAGMENTS: Final = 500
-_INTROSPECTION: Final = frozenset(("__schema", "__type"))
+_MAX_SAME_ALIASES: Final = 5
+"""Names that one field may be given where each asks for the same, as no argument tells them apart."""
+_MAX_TYPES: Final = 3
+"""Names that the type's name may be given; or documents of a batch that ask for nothing else."""
+_MAX_TYPES_BATCHED: Final = 6
+_MAX_SECRETS: Final = 2
+"""Times that one document may ask for somebody's secret, each by another name."""
+_INTROSPECTION: Final = frozenset(("__schema", "__type", "_service"))
+_TYPENAME: Final = "__typename"
+_SECRET: Final = re.compile(
+    r"pass(?:word|wd|phrase|code)?(?:_?(?:hash|digest|salt))?|pwd|(?:hashed|encrypted)_?password|reset_?token|(?:access|refresh|auth|api|session)_?token"
+    r"|api_?key|secret\w{0,12}|(?:two_?factor|totp|otp|mfa)_?secret|private_?key|ssn|credit_?card\w{0,12}|cvv|salt",
+    re.IGNORECASE,
+)
+# What a caller runs on a host where an argument is for a command, though nothing has to be broken out of.
+_COMMAND: Final = re.compile(
+    r"(?<![\w])(?:cmd|command|exec|execute|shell|sh|bash|run|script|os_?cmd)\s{0,4}:\s{0,4}\"\s{0,4}(?:/\w{1,16}/){0,3}(?:id|whoami|uname|ls|cat|ifconfig|ipconfig|hostname"
+    r"|ps|env|printenv|pwd|netstat|sleep|wget|curl|nc|ncat|ping|nslookup|dir|type|systeminfo|sh|bash|cmd|powershell|rm|touch)(?:\.exe)?(?:\s[^\"]{0,120})?\"",
+    re.IGNORECASE,
+)
+# A secret that is looked for by a part of it, or by what it is not, gives itself away letter by letter.
+_GUESSED: Final = re.compile(
+    r"(?<![\w])(?:\w{0,16}pass(?:word|wd)?\w{0,12}|pwd|\w{0,12}token|\w{0,12}secret\w{0,8}|api_?key|otp|pin|ssn)\s{0,4}:\s{0,4}\{\s{0,4}_?"
+    r"(?:i?like|i?regex|regexp|similar|matches|starts_?with|ends_?with|contains|gte?|lte?|neq?|not|nin?|in)\s{0,4}:",
+    re.IGNORECASE,
+)
 _WRAPPERS: Final = frozenset(("edges", "node", "nodes", "items", "data", "results", "oftype", "on"))
 """Fields between others of which a path says no more with them than without."""
 _GATES: Final = re.compile(
@@ -66,25 +91,34 @@ class _Shape(msgspec.Struct):
     nested: int = 0
     tries: Counter[str] = msgspec.field(default_factory=Counter)
     fields: Counter[str] = msgspec.field(default_factory=Counter)
+    named: Counter[str] = msgspec.field(default_factory=Counter)
+    alike: Counter[str] = msgspec.field(default_factory=Counter)
+    secrets: int = 0
+    probes: int = 0
     spreads: dict[str, set[str]] = msgspec.field(default_factory=dict)
 
 
 def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     """Judge a document, or several one after the other: signals of 0.3 and above, the strongest first. Linear."""
     shape = _Reader().read(text)
-    return sorted(_signals(shape, len(text)), key=lambda signal: signal.confidence, reverse=True)[:8]
+    return sorted((*_signals(shape, len(text)), *_arguments(text)), key=lambda signal: signal.confidence, reverse=True)[
+        :8
+    ]
 
 
 def _signals(shape: _Shape, length: int) -> Iterator[Signal]:
     if shape.introspection >= 0:
-        # Tools of developers ask for it; on its own it is worth a mark, and no more.
-        yield Signal("graphql-introspection", _MEDIUM, 0.8, shape.introspection, length)
+        # Nobody who uses an application asks what there is to ask for: the application knows.
+        yield Signal("graphql-introspection", _HIGH, 0.8, shape.introspection, length)
     most = max(shape.tries.values(), default=0)
     for rule, sure, abused in (
         ("graphql-depth", 0.93, shape.depth > _MAX_DEPTH),
         ("graphql-depth", 0.88, shape.turns > _MAX_TURNS or shape.nested > _MAX_NESTED),
         ("graphql-tries", 0.9 if most > _MAX_SAME // 10 else 0.85, most > _MAX_TRIES),
         ("graphql-aliases", 0.92, shape.aliases > _MAX_ALIASES),
+        ("graphql-aliases", 0.85, max(shape.alike.values(), default=0) > _MAX_SAME_ALIASES),
+        ("graphql-aliases", 0.85, shape.alike[_TYPENAME] > _MAX_TYPES or shape.probes > _MAX_TYPES_BATCHED),
+        ("graphql-secrets", 0.82, shape.secrets > _MAX_SECRETS < max(shape.named.values(), default=0)),
         ("graphql-directives", 0.93, shape.directives > _MAX_DIRECTIVES or shape.same_directives > _MAX_SAME_DIRECTIVE),
         ("graphql-operations", 0.8, shape.operations > _MAX_OPERATIONS),
         ("graphql-repetition", 0.92, max(shape.fields.values(), default=0) > _MAX_SAME),
@@ -94,15 +128,41 @@ def _signals(shape: _Shape, length: int) -> Iterator[Signal]:
             yield Signal(rule, _HIGH, sure, 0, length)
 
 
+def _arguments(text: str) -> Iterator[Signal]:
+    """What arguments say that is nothing by itself, but is with their names."""
+    command = _COMMAND.search(text)
+    if command is not None:
+        yield Signal(
+            "graphql-command", _HIGH, 0.82, command.start(), command.end(), category=ThreatClass.COMMAND_INJECTION
+        )
+    guessed = _GUESSED.search(text)
+    if guessed is not None:
+        yield Signal("graphql-guess", _HIGH, 0.82, guessed.start(), guessed.end())
+
+
 class _Reader:
     """Reads a document token by token, and counts."""
 
-    __slots__ = ("before", "brackets", "called", "field", "fragment", "last", "path", "run", "same", "shape")
+    __slots__ = (
+        "alias",
+        "before",
+        "brackets",
+        "called",
+        "field",
+        "fragment",
+        "last",
+        "path",
+        "probing",
+        "run",
+        "same",
+        "shape",
+    )
 
     def __init__(self) -> None:
         self.shape = _Shape()
         self.path: list[str] = []
         self.brackets = self.run = 0
+        self.alias = self.probing = False
         self.before = self.last = self.field = self.fragment = self.called = ""
         self.same: Counter[str] = Counter()
 
@@ -125,7 +185,9 @@ class _Reader:
         shape = self.shape
         if sign in "([":
             self.brackets += 1
-            self.called = self.field if sign == "(" and self.path else self.called
+            if sign == "(" and self.path:
+                self.called = self.field
+                shape.alike[self.field] -= self.before == self.field and shape.alike[self.field] > 0
         elif sign in ")]":
             self.brackets -= self.brackets > 0
         elif self.brackets:
@@ -136,12 +198,11 @@ class _Reader:
             shape.operations += not self.path and not self.fragment
             self._enter(self.field)
         elif sign == "}":
-            if self.path:
-                self.path.pop()
-            if not self.path:
-                self.fragment = self.field = ""
+            self._leave()
         elif sign == ":":
             shape.aliases += bool(self.path)
+            self.alias = bool(self.path)
+            shape.fields[self.field] -= bool(self.field)
             self.field = ""
 
     def _enter(self, field: str) -> None:
@@ -156,6 +217,14 @@ class _Reader:
                 shape.turns = max(shape.turns, times + 1)
         path.append(field)
         shape.depth = max(shape.depth, len(path))
+
+    def _leave(self) -> None:
+        """Go up again."""
+        if self.path:
+            self.path.pop()
+            self.shape.probes += self.probing and not self.path
+        if not self.path:
+            self.fragment = self.field = ""
 
     def _name(self, word: str, start: int) -> None:
         shape = self.shape
@@ -173,11 +242,24 @@ class _Reader:
             self._rest()
         elif self.path and not self.brackets:
             shape.fields[word] += 1
+            self._alias(word)
             self.field = word
             self._rest()
             if word in _INTROSPECTION and shape.introspection < 0:
                 shape.introspection = start
         self.last = word
+
+    def _alias(self, word: str) -> None:
+        """Count a field that was given another name, and one that says who somebody is."""
+        shape = self.shape
+        if self.alias:
+            shape.named[word] += 1
+            shape.alike[word] += 1
+        elif word == _TYPENAME == self.before:
+            shape.alike[word] += 1
+        self.probing = word == _TYPENAME and self.before in (word, "{")
+        self.alias = False
+        shape.secrets += _SECRET.fullmatch(word) is not None
 
     def _rest(self) -> None:
         """Begin a new row of directives."""

@@ -19,11 +19,16 @@ _WORDS = re.compile(
     r"(?:(?P<assign>(?<![\w$-])(?:window\s*\.\s*\w+|prototype\s*\.\s*\w+|tostring|valueof|tojson|on(?:error|load|focus|message|hashchange|unhandledrejection)|get|set|apply|[a-z_$])\s*[=:]\s*(?:alert|confirm|prompt|eval)\b(?!\s*[(`\w])"
     r"|\.\s*(?:foreach|map|filter|find\w*|some|every|sort|reduce|flatmap|replace\w*|from|then|catch|call|apply|bind)\s*\([^()]{0,40}?(?<!\w)(?:alert|confirm|prompt|eval)\s*[,)]"
     r"|(?<![\w.$-])(?:(?:window|self|top|parent|document)\s*\.\s*)?location\s*=\s*(?:name\b|location\s*\.\s*(?:hash|search)|window\s*\.\s*name|document\s*\.\s*(?:cookie|referrer|url)))"
-    r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames|document\.defaultView)\s*\.\s*)?"
+    r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames(?:\[\d{1,2}\])?|(?:\w{1,24}\.)?(?:defaultView|contentWindow|parentWindow))\s*(?:\.|\?\.)\s*)?"
     r"(?:alert|confirm|prompt|msgbox|print(?=\(\)))(?:/\*[^*]{0,40}\*/|\s|\\?\.(?:call|apply|bind)|\?\.){0,3}+[(`])"
+    # A dialog that is called in a way nobody has a reason to write.
+    r"|(?P<bare>\(\s*(?:\d\s*,\s*)?(?:alert|confirm|prompt|eval)\s*\)\s*(?:\?\.\s*)?[(`]|\$\{\s*(?:alert|confirm|prompt|eval)\s*\}"
+    r"|\bobject\s*\.\s*(?:values|keys|entries|getownpropertynames)\s*\(\s*(?:window|self|top|parent|globalthis|document)\s*\)|\bfor\s*\(\s*(?:(?:var|let|const)\s+)?\w{1,16}\s+in\s+(?:self|window|top|globalthis)\s*\)"
+    r"|(?<![\w.$])(?:new\s+)?function\s*(?:\(\s*[\"'`]\s*|`)(?:alert|confirm|prompt|eval|al\\|al[\"'`])|(?:defaultview|contentwindow|parentwindow)\s*\[\s*[\"'`]"
+    r"|(?:\$|\bjquery)\.(?:gets?cript|globaleval)\s*\(\s*[\"'`])"
     r"|(?P<run>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis)\s*\.\s*)?(?:eval|execscript|set(?:timeout|interval|immediate)|function(?=\s{0,4}(?:\(\s{0,4}[\"'`]|`)))"
     r"(?:/\*[^*]{0,40}\*/|\s|\?\.){0,3}+[(`](?!\s*\)\s*\{))"
-    r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\bwith\s*\(\s*(?:document|window|self|top|parent)\s*\)|\$\.(?:gets?cript|parsehtml|globaleval)\s*\()"
+    r"|(?P<cookie>document\s*(?:\?\.|\.)\s*(?:cookie|domain|write(?:ln)?\s*[(`]|location|url\b|body\s*\.\s*(?:innerhtml|append)|baseuri|documenturi|referrer|implementation|defaultview|forms|scripts\b|createelement\s*\(|title\s*=)|\bwith\s*\(\s*(?:document|window|self|top|parent)\s*\)|\$\(\s*[\"'`][^()]{1,40}\)\.(?:html|append|prepend|after|before)\(\s*[\"'`]<)"
     r"|(?P<member>(?<![\w.$-])(?:window|self|top|parent|this|globalthis|frames|document|location|content|opener|\[\]|\"\"|'')\s*(?:\?\.)?\[\s*(?:[\"'`/(+!]|[a-z]+\s*[(`+.]|\d{1,3}e?\d*\s*\]\s*\[|\d+\s*\.\.?\s*tostring|\w+\]\s*\()|\[\s*(?:['\"`]\w{1,20}['\"`]\s*\+\s*){1,4}['\"`]\w{1,20}['\"`]\s*\])"
     r"|(?P<chars>string\s*(?:\.\s*fromcharcode|\.raw|\.fromcodepoint|\[\s*['\"`]fromcharcode)|\+\{\}\)\[\d|![01]\)\[\d|\batob\s*[(`]|unescape\s*\(|decodeuri(?:component)?\s*\()"
     r"|(?P<build>constructor\s*(?:\.\s*constructor|\.\s*prototype|\[|\()|\.\s*constructor\b|__proto__|\[\s*['\"`]constructor|reflect\s*\.\s*(?:apply|construct|get)|\bnew\s+function\b|\bextends\s+(?:function|eval|alert)\b|\bimport\s*\(\s*['\"`/]|\.source\b|symbol\s*[.\[]\s*(?:hasinstance|iterator|replace|toprimitive))"
@@ -36,11 +41,11 @@ _WORDS = re.compile(
 )
 # What every one of these words comes with: a quick look that spares the long one.
 _ANY = re.compile(
-    r"[(`\[]|[dD][oO][cC]|[cC][aA][tT][iI]|[cC][oO][nN][sS]|__|[rR][cC]|[hH][tT]|[tT][hH]|=\s*[aAeEcCpPnN]|[rR][lL]|[wW]|[sS][tT]|[nN][aA]|[.][sS]|[oO][nN]|[xX][mM][lL]"
+    r"[(`\[]|\$\{|:\s*[aAeEcCpP]|[dD][oO][cC]|[cC][aA][tT][iI]|[cC][oO][nN][sS]|__|[rR][cC]|[hH][tT]|[tT][hH]|=\s*[aAeEcCpPnN]|[rR][lL]|[wW]|[sS][tT]|[nN][aA]|[.][sS]|[oO][nN]|[xX][mM][lL]"
 )
 _WEIGHTS = {
-    "dialog": 0.45, "run": 0.35, "cookie": 0.45, "member": 0.55, "chars": 0.5, "build": 0.45, "place": 0.35,
-    "page": 0.4, "reach": 0.4, "assign": 0.75, "throw": 0.6, "quoted": 0.4,
+    "dialog": 0.45, "bare": 0.7, "run": 0.35, "cookie": 0.45, "member": 0.55, "chars": 0.5, "build": 0.45,
+    "place": 0.35, "page": 0.4, "reach": 0.4, "assign": 0.75, "throw": 0.6, "quoted": 0.4,
 }  # fmt: skip
 # What demonstrations put between the parentheses of alert(...): a number, a word in quotes, what proves the origin.
 _ARGUMENT = re.compile(
@@ -66,6 +71,7 @@ _SCHEME = re.compile(
     r"(?P<other>mhtml:|javascript&|about:<|ms-its:|res:/|resource:/|chrome:/))",
     re.IGNORECASE | re.ASCII,
 )
+_PASSED = re.compile(r"\s*(?:alert|confirm|prompt|eval)\s*[,)]", re.IGNORECASE)
 _SENT = re.compile(r"location\s{0,4}(?:\.\s{0,4}href\s{0,4})?=\s{0,4}[\"'`]\s{0,4}(?:https?:)?//", re.IGNORECASE)
 _ASSIGNED = re.compile(r"\s{0,4}=(?!=)|\s{0,4}[)+]")
 _INVOKED = re.compile(r"\]\s{0,4}[(`=]")
@@ -118,7 +124,7 @@ def _telling(kind: str, word: str, text: str, end: int) -> float:
     """What follows a word adds to, or takes from, its weight."""
     if kind in {"dialog", "run"}:
         if _ARGUMENT.match(text, end):
-            return 0.3 if kind == "dialog" else 0.15
+            return 0.3 if kind == "dialog" or _PASSED.match(text, end) else 0.15
         return -0.2 if word[-2:-1].isspace() else 0.0
     if kind == "cookie":
         told = (_MARKUP if word[-1] in "(`" else _ASSIGNED).match(text, end) is not None

@@ -53,6 +53,32 @@ _EVERYTHING: Final = re.compile(r"(?:0|-\d{1,9}|null|undefined|false|nan|\.?\*?|
 _NAME: Final = re.compile(
     r"([\w.-]{0,64})((?:\[[\w.-]{0,64}\]){0,8}+)(?:\[\$(\w{2,16})\]|[.]\$(\w{2,16}))(?:\[[$\w.]{0,64}\]){0,8}+(=[^&]{0,64})?+"
 )
+_PROOFS: Final = re.compile(
+    r"pass(?!eng|ing|ive|age|port)|pwd|token(?!s)|secret|otp|^pin$|api_?key|hash|salt|cvv|^code$", re.IGNORECASE
+)
+"""Fields that prove who somebody is: nobody asks which of them is greater, or how they begin."""
+# Words of object mappers for what operators do, on such a field, or on one that says what somebody may do.
+_WORDS_OF: Final = (
+    r"(?:n?i?like|i?regexp?|matches|i?starts_?with|ends_?with|i?contains|exists|gte?|lte?|n(?:e|eq|in)|not|inq|between"
+    r"|sw|ew|co)"
+)
+_BY_WORD: Final = re.compile(
+    rf"(?:^|[\[.&?_])(?:(?:\w{{0,24}}_)?(?:pass(?:w(?:or)?d)?|passphrase|password_?hash|pwd|(?:\w{{1,16}}_?)?(?:token|secret)|api_?key|otp|pin|salt)\]?\[[_$]?{_WORDS_OF}\]"
+    r"|(?:is_?)?(?:admin|staff|superuser|root)\]?\[[_$]?(?:gte?|lte?|n(?:e|eq|in)|not|n?i?like|i?regexp?)\]"
+    r"|(?:user_?name|login)\]?\[(?:ne|neq|nin|regexp?)\])",
+    re.IGNORECASE,
+)
+_BY_WORD_KEY: Final = re.compile(
+    rf"[\"'](?:\w{{0,24}}_)?(?:pass(?:w(?:or)?d)?|passphrase|password_?hash|pwd|(?:\w{{1,16}}_?)?(?:token|secret)|api_?key|otp|pin|salt)[\"']\s{{0,4}}:\s{{0,4}}\{{\s{{0,4}}[\"']_?{_WORDS_OF}[\"']\s{{0,4}}:",
+    re.IGNORECASE,
+)
+# An alternative that is about what somebody may do: `q[$or][0][role]`.
+_INNER_FIELD: Final = re.compile(r"\$n?or\]?(?:\[\d{1,3}\])?\[([\w.]{1,64})\]")
+# One of several conditions that is true of everything: nothing, or a thing compared with itself.
+_ALWAYS: Final = re.compile(
+    r"\{\s{0,4}\}|\{\s{0,4}[\"']?(\w{1,8})[\"']?\s{0,4}:\s{0,4}[\"']?\1[\"']?\s{0,4}\}|\{\s{0,4}[\"']\d[\"']\s{0,4}:"
+)
+_NINES: Final = re.compile(r"9{4,}$")
 _PART: Final = re.compile(r"[\w-]+")
 _KEY: Final = re.compile(r"\$(\w{2,16})$")
 _DIGITS: Final = re.compile(r"-?\d")
@@ -81,6 +107,13 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
 
 
 def _signals(text: str) -> Iterator[Signal]:
+    words = _BY_WORD.search(text) if "[" in text else _BY_WORD_KEY.search(text) if "{" in text else None
+    if words is None and "{" in text:
+        words = _BY_WORD_KEY.search(text)
+    if words is not None and plain_words(text, limit=4) < 4:
+        yield Signal("nosql-operator", _HIGH, 0.82, words.start(), words.end())
+    if "$" in text and '\\"' in text:  # a text within a text
+        yield from _objects(text.replace('\\"', '"'), 0)
     if "$" in text:
         yield from _names(text)
         brace = text.find("{")
@@ -110,6 +143,9 @@ def _names(text: str) -> Iterator[Signal]:
     name = (match[3] or match[4]).lower()
     whole = match.start() == 0 and match.end() == len(text)
     sure = _on_field(name, _field(match[1] + match[2]), match[5])
+    inner = _INNER_FIELD.search(text)
+    if inner is not None and (_RIGHTS.search(inner[1]) or _PROOFS.search(inner[1])):
+        sure = max(sure, 0.85)
     quoted = (match[4] is not None and not (whole and match[5])) or (not whole and plain_words(text, limit=6) >= 4)
     yield Signal("nosql-operator", _HIGH, sure - 0.35 if quoted else sure, match.start(), match.end())
 
@@ -129,13 +165,19 @@ def _on_field(name: str, field: str, value: str | None) -> float:
     if name in _BYPASSES:
         return 0.95 if known else 0.85
     if name in _RANGES:
-        if not field:
-            return 0.85  # all of what is asked for is the operator
-        everything = value is not None and _EVERYTHING.match(value, 1) is not None
-        return 0.95 if known else 0.8 if everything and _IDENTITY.fullmatch(field) else 0.55
+        return 0.95 if known and field else _in_range(name, field, value or "=0")
     if name in _MILD:
         return 0.85 if hidden or (known and name == "in") else 0.55
     return 0.85 if hidden else 0.75 if name == "type" else 0.0
+
+
+def _in_range(name: str, field: str, value: str) -> float:
+    """Tell how sure a range of what anybody may know is, by whether everything is in it."""
+    if not field:
+        return 0.85  # all of what is asked for is the operator
+    if (name == "lt" and _NINES.match(value, 1)) or (name == "gt" and value[1:2] in ("", "-")):
+        return 0.82
+    return 0.8 if len(value) > 1 and _EVERYTHING.match(value, 1) and _IDENTITY.fullmatch(field) else 0.55
 
 
 def _objects(whole: str, start: int) -> Iterator[Signal]:
@@ -144,7 +186,7 @@ def _objects(whole: str, start: int) -> Iterator[Signal]:
     if ":" not in text:
         return
     kinds, names, starts = read(text)
-    best: Signal | None = None
+    best: Signal | None = _always(text, kinds, names, start)
     at = kinds.find("k")
     words = plain_words(text, limit=5) if at >= 0 else 0
     while at >= 0:
@@ -161,6 +203,22 @@ def _objects(whole: str, start: int) -> Iterator[Signal]:
         yield best
 
 
+def _always(text: str, kinds: str, names: list[str], start: int) -> Signal | None:
+    """Find conditions side by side of which one is true of everything, or all are of nearly everything."""
+    operators = [at for at, kind in enumerate(kinds) if kind == "k"]
+    if not operators or names[operators[0]] not in ("or", "and", "nor") or kinds[0] not in "{[k":
+        return None
+    sides = [at for at in operators if names[at] not in ("or", "and", "nor")]
+    either = any(names[at] in ("or", "nor") for at in operators)
+    vacant = len(sides) > 1 and all(names[at] == "ne" and names[at + 1 : at + 2] in _NOTHING for at in sides)
+    if vacant or (either and not sides and _ALWAYS.search(text) is not None):
+        return Signal("nosql-object", _HIGH, 0.85, start, start + len(text))
+    return None
+
+
+_NOTHING: Final = (["0"], ["1"], ["-1"], ["null"], ['""'], ["''"])
+
+
 def _in_object(kinds: str, names: list[str], at: int, words: int) -> float:
     """Tell how sure an operator among the tokens of a text is, of which so many are plain words."""
     name = names[at]
@@ -169,6 +227,8 @@ def _in_object(kinds: str, names: list[str], at: int, words: int) -> float:
     if words >= 4:
         return 0.5
     sure = 0.95 if kinds[0] in "{[" else 0.9 if words <= 1 or (at == 0 and name in _CODE) else 0.55
+    if name == "rename":
+        return min(sure, 0.85)
     if name in _CHANGES:
         return sure if _changes_rights(kinds, names, at) else 0.5
     if name == "comment":
@@ -198,6 +258,8 @@ def _selects(kinds: str, names: list[str], at: int) -> bool:  # noqa: C901, PLR0
         return True
     if name == "type":  # a string is a type's name in JSON of .NET
         return operand != "n" and not _HIDDEN.search(field)
+    if name in _RANGES and field and _PROOFS.search(field):
+        return False
     number = operand == "n" and _DIGITS.match(value) is not None
     if name in _MILD and number:
         return not (name in _RANGES and _IDENTITY.fullmatch(field) and _EVERYTHING.match(value))
@@ -234,7 +296,12 @@ DETECTOR: Final = Detector(
         r"\bdb\[['\"]|while\s{0,4}\(\s{0,4}(?:true|1|!0)|^\s{0,8}function\s{0,4}\(\s{0,4}[a-z0-9_]{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return|sleep)",
         r"new\s{1,8}date|date\.now|sleep\s{0,4}\(\s{0,4}[0-9]{3}",
         r"['\"|&;})\]]\s{0,10}[!(]{0,4}this\.[a-z]|^\s{0,10}this\.[a-z]",
-        r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]",
+        r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]|keys\(\s{0,4}this\s{0,4}\)|tojson[a-z]{0,8}\(|\bemit\s{0,4}\(",
+        (
+            r"(?:passw?o?r?d?|passphrase|hash|pwd|token|secret|api_?key|otp|pin|salt|admin|staff|superuser|root|username|user_name|login)"
+            r"\]?\[[_$]?[a-z_]{2,12}\]"
+        ),
+        r"(?:passw?o?r?d?|passphrase|hash|pwd|token|secret|api_?key|otp|pin|salt)['\"]\s{0,4}:\s{0,4}\{\s{0,4}['\"]",
         *STORE_TRIGGERS,
     ),
     scan=scan,

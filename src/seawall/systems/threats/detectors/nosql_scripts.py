@@ -41,7 +41,12 @@ _WAITS: Final = re.compile(
 )
 # A condition that is a function of its own, true of everything, or slow.
 _FUNCTION: Final = re.compile(
-    r"\s{0,8}function\s{0,4}\(\s{0,4}\w{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return\s{0,4}\(?\s{0,4}(?:true|1|!0)\b|sleep\s{0,4}\(\s{0,4}\d)[^{}]{0,80}\}\s{0,4};?\s{0,4}\Z"
+    r"\s{0,8}function\s{0,4}\(\s{0,4}\w{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return\s{0,4}\(?\s{0,4}(?:(?:true|1|!0)\b|!?this\b|['\"]?\w{1,8}['\"]?\s{0,4}={2,3}\s{0,4}['\"]?\w{1,8}['\"]?\s{0,4};?\s{0,4}\})|emit\s{0,4}\(|sleep\s{0,4}\(\s{0,4}\d)(?:(?<=\})|[^{}]{0,160}\})\s{0,4};?\s{0,4}\Z"
+)
+# What a document is made of, read by a condition that runs for each.
+_ITSELF: Final = re.compile(
+    r"\bobject\.(?:keys|values|entries)\(\s{0,4}this\s{0,4}\)|\btojson\w{0,8}\(\s{0,4}(?:this|db)\b|\bin\s{1,4}this\s{0,4}\)\s{0,4}\{?\s{0,4}emit\s{0,4}\(",
+    re.IGNORECASE,
 )
 _CLOSES: Final = re.compile(r"\s{0,8}(?:[\w.@-]{0,40}['\"]\s{0,4}[)\]};+|&,]|[;)\]}|&])")
 _SHORT: Final = 240
@@ -82,31 +87,37 @@ def read(text: str) -> tuple[str, list[str], list[int]]:
 def scripts(text: str) -> Iterator[Signal]:
     """JavaScript that a database runs: signals in no order. Linear in the text."""
     words = plain_words(text, limit=8)
-    call = _DATABASE.search(text)
-    if call is not None:
-        yield Signal("nosql-script", _CRITICAL, 0.92 if words <= 1 else 0.5, call.start(), len(text))
-    function = _FUNCTION.match(text)
-    if function is not None:
+    if _FUNCTION.match(text) is not None:
         yield Signal("nosql-script", _CRITICAL, 0.8, 0, len(text))
+    for pattern, sure, most in ((_DATABASE, 0.92, 1), (_ITSELF, 0.85, 2)):
+        call = pattern.search(text)
+        if call is not None:
+            yield Signal("nosql-script", _CRITICAL, sure if words <= most else 0.5, call.start(), len(text))
     waits = _WAITS.search(text) if "while" in text or "sleep" in text else None
     if waits is not None:
         closed = _CLOSES.match(text) is not None and len(text) <= _SHORT
         yield Signal("nosql-script", _CRITICAL, 0.9 if words <= (7 if closed else 2) else 0.5, waits.start(), len(text))
-    this = text.find("this.")
-    if this >= 0 or "return" in text:
-        quote = min((index for index in (text.find("'"), text.find('"')) if index >= 0), default=-1)
-        kinds, names, starts = read(text[quote + 1 :])
-        begins = kinds.lstrip(")}];,")[:1] in ("&", "w") and (quote >= 0 or kinds[:1] == "&")
-        returns = _RETURNS.search(text)
-        if begins and returns is not None and (";" in kinds or "}" in kinds):
-            near = returns.start() - quote <= _SHORT
-            yield Signal("nosql-script", _CRITICAL, 0.93 if near and words < 8 else 0.5, returns.start(), len(text))
-        elif returns is not None and text.lstrip(" ;'\"})0123456789").startswith("return") and ";" in text:
-            yield Signal("nosql-script", _CRITICAL, 0.85, returns.start(), len(text))
-        where = [at for at, name in enumerate(names) if name.startswith("this.")]
-        if where and _CONDITION.match(kinds):
-            yield Signal("nosql-condition", _HIGH, 0.93, quote + 1 + starts[0], len(text))
-        elif where and where[0] == 0 and kinds[1:2] in ("=", "&") and words <= 2 and ";" not in kinds:
-            yield Signal("nosql-condition", _HIGH, 0.75, quote + 1 + starts[0], len(text))
-        elif where and where[0] == 0 and words <= 2 and _GUESSED.match(kinds) and names[0].rpartition(".")[2] in _TESTS:
-            yield Signal("nosql-condition", _HIGH, 0.8, quote + 1 + starts[0], len(text))
+    if "this." in text or "return" in text:
+        yield from _conditions(text, words)
+
+
+def _conditions(text: str, words: int) -> Iterator[Signal]:
+    """What a text goes on with after the quote that ends it, or where a value is due."""
+    quote = min((index for index in (text.find("'"), text.find('"')) if index >= 0), default=-1)
+    if text.lstrip(" (!").startswith("this."):
+        quote = -1  # nothing comes before it that could end a text
+    kinds, names, starts = read(text[quote + 1 :])
+    begins = kinds.lstrip(")}];,")[:1] in ("&", "w") and (quote >= 0 or kinds[:1] == "&")
+    returns = _RETURNS.search(text)
+    if begins and returns is not None and (";" in kinds or "}" in kinds):
+        near = returns.start() - quote <= _SHORT
+        yield Signal("nosql-script", _CRITICAL, 0.93 if near and words < 8 else 0.5, returns.start(), len(text))
+    elif returns is not None and text.lstrip(" ;'\"})0123456789").startswith("return") and ";" in text:
+        yield Signal("nosql-script", _CRITICAL, 0.85, returns.start(), len(text))
+    where = [at for at, name in enumerate(names) if name.startswith("this.")]
+    if where and _CONDITION.match(kinds):
+        yield Signal("nosql-condition", _HIGH, 0.93, quote + 1 + starts[0], len(text))
+    elif where and where[0] == 0 and kinds[1:2] in ("=", "&") and words <= 2 and ";" not in kinds:
+        yield Signal("nosql-condition", _HIGH, 0.75, quote + 1 + starts[0], len(text))
+    elif where and where[0] == 0 and words <= 2 and _GUESSED.match(kinds) and names[0].rpartition(".")[2] in _TESTS:
+        yield Signal("nosql-condition", _HIGH, 0.8, quote + 1 + starts[0], len(text))

@@ -33,11 +33,24 @@ _MEMCACHED: Final = re.compile(
     r"|flush_all(?:\s\d{1,10})?\s{0,4}(?:[\r\n]|$)|stats\s(?:items|slabs|cachedump\s\d{1,4}\s\d{1,6})\s{0,4}(?:[\r\n]|$))",
     re.IGNORECASE,
 )
+# Commands that are all of a value: nobody types these by accident, as long as they are in capitals.
+_LONE: Final = re.compile(
+    r"\s{0,4}(?:FLUSH(?:ALL|DB)(?:\sA?SYNC)?|CONFIG\s(?:SET|GET|RESETSTAT|REWRITE)\b[^\r\n]{0,128}|(?:SLAVEOF|REPLICAOF)\s\S{1,64}\s\S{1,5}|MODULE\sLOAD\s[^\r\n]{1,128}"
+    r"|EVAL(?:SHA)?\s[\"'\w][^\r\n]{0,256}\s\d{1,3}(?:\s[^\r\n]{0,64})?|KEYS\s\S{0,32}\*|SCRIPT\s(?:FLUSH|KILL|LOAD\s[^\r\n]{1,128})|DEBUG\s(?:SLEEP|SEGFAULT|RELOAD)[^\r\n]{0,32}|BGSAVE"
+    r"|BGREWRITEAOF|SHUTDOWN (?:NO)?SAVE|ACL SETUSER [^\r\n]{1,128}|CLIENT KILL [^\r\n]{1,64})\s{0,4}"
+)
+_SCRIPTED: Final = re.compile(r"\bredis\.p?call\s{0,4}\(\s{0,4}['\"\[]", re.IGNORECASE)
+# Traversals of graphs (Gremlin), whole queries of ArangoDB, parsers that a query of Solr names, scripts and secrets in
+# queries of Elasticsearch.
+_WHOLE: Final = re.compile(
+    r"\bg\.(?:V|E)\([^()]{0,64}\)\.\s{0,4}\w{1,32}\(|\A\s{0,8}FOR\s\w{1,32}\sIN\s\w{1,64}\s(?:[^\r\n]{1,200}\s)?(?:RETURN|REMOVE|UPDATE)\s{1,4}[\w{\[]|\A\s{0,4}\{!(?:xmlparser|func|frange|join|raw"
+    r"|e?dismax|graph|parent|child|boost|collapse|rerank)\b[^{}]{0,200}\}|\bctx\._source\.(?i:\w{0,16}(?:role|admin|passw|permission|privilege|balance|scope)\w{0,16})\s{0,4}=(?!=)|(?:\A|\b(?:AND|OR|NOT)\s|[(+])(?i:\w{0,8}(?:passw(?:or)?d|passwd|secret|api_?key)\w{0,8}):[\w/^.\[(]{0,16}\*|\A_exists_:\w{1,64}\Z"
+)
 _ENDS: Final = r"['\"][\s)}\]]{0,8}"
 _CYPHER: Final = re.compile(
     rf"(?:{_ENDS}|[)}}\]]\s{{0,8}})(?:(?:optional\s{{1,8}})?match\s{{0,8}}\(\w{{0,32}}[:)]|return\s{{1,8}}[\w.*(]{{1,64}}\)?(?:\s{{1,8}}as\s{{1,8}}\w{{1,32}})?"
     rf"\s{{0,8}}(?:union\b|limit\b|//|$|;|,)|(?:merge|create)\s{{0,8}}\(\w{{0,32}}:\w)"
-    rf"|^[^'\"]{{0,64}}{_ENDS}(?:or|and)\s[^\r\n]{{1,80}}\breturn\s{{1,4}}[\w.*(]{{1,64}}\)?\s{{0,4}}//",
+    rf"|^[^'\"]{{0,64}}{_ENDS}(?:or\s|and\s|\|\||&&)[^\r\n]{{1,80}}\breturn\s{{1,4}}[\w.*(]{{1,64}}\)?\s{{0,4}}//",
     re.IGNORECASE,
 )
 _CALLS: Final = re.compile(
@@ -54,6 +67,8 @@ _CLAUSE: Final = re.compile(
 )
 
 STORE_TRIGGERS: Final = (
+    r"^\s{0,4}(?:flush(?:all|db)|config\s(?:set|get|re)|(?:slaveof|replicaof)\s|module\sload|eval(?:sha)?\s|keys\s|script\s(?:flush|kill|load)|debug\s|bgsave|bgrewriteaof|shutdown\s|acl\ssetuser|client\skill)",
+    r"redis\.p?call\s{0,4}\(|\bg\.[ve]\(|^\s{0,8}for\s[a-z0-9_]{1,32}\sin\s|\{![a-z]|ctx\._source\.|(?:passw(?:or)?d|passwd|secret|api_?key)[a-z0-9_]{0,8}:[a-z0-9_/^.\[(]{0,16}\*|^_exists_:",
     r"[\r\n]\s{0,4}(?:flush(?:all|db|_all)|slaveof|replicaof|config\s|eval|module\s|script\s|debug\s|bgsave|bgrewriteaof|shutdown|acl\s|client\s|keys\s|monitor)",
     r"[\r\n]\s{0,4}(?:(?:set|add|replace|append|prepend|lpush|rpush|publish)\s{1,4}\S{1,64}\s|stats\s(?:items|slabs|cachedump))",
     r"\*[0-9]{1,3}\r?\n\$[0-9]",
@@ -67,6 +82,14 @@ STORE_TRIGGERS: Final = (
 
 def stores(text: str) -> Iterator[Signal]:
     """Find commands and clauses of other stores: signals in no order. Linear in the text."""
+    lone = _LONE.fullmatch(text)
+    if lone is not None:
+        yield Signal("nosql-command", _CRITICAL, 0.82, 0, len(text))
+    for rule, pattern, sure in (("nosql-command", _SCRIPTED, 0.88), ("nosql-clause", _WHOLE, 0.82)):
+        whole = pattern.search(text)
+        if whole is not None:
+            prose = plain_words(text, limit=_PROSE + 4) >= _PROSE + 4
+            yield Signal(rule, _HIGH, 0.5 if prose else sure, whole.start(), whole.end())
     lowered = text.lower()
     for rule, severity, patterns in _RULES:
         for pattern, needed in patterns:

@@ -33,6 +33,8 @@ _ASSIGNED: Final = re.compile(
     r"\b(?:object|array|function|string|number|boolean|date|regexp|promise|map|set|\w{1,32}\.constructor)\.prototype(?:\.\w{1,64}|\[[^\]\r\n]{1,64}\])\s{0,8}=(?!=)",
     re.IGNORECASE,
 )
+# The same for objects of Python: what leads from any of them to the variables of its module.
+_PYTHON: Final = re.compile(r"__(?:globals|subclasses|mro|bases?)__")
 _ACCESSORS: Final = re.compile(r"__(?:define|lookup)[GS]etter__")
 
 
@@ -55,8 +57,9 @@ def _signals(text: str) -> Iterator[Signal]:
         rest = text[whole.end() :]
         if not rest or rest[0] in "=:&":
             yield from _path(whole[0])
-    if _POINTER.fullmatch(text) is not None:
-        yield Signal("prototype-path", _HIGH, 0.94, 0, len(text))
+    for pattern, sure in ((_POINTER, 0.94), (_PYTHON, 0.85)):
+        if pattern.fullmatch(text) is not None:
+            yield Signal("prototype-path", _HIGH, sure, 0, len(text))
     words = plain_words(text, limit=6)
     assigned = _ASSIGNED.search(text)
     if assigned is not None:
@@ -69,6 +72,11 @@ def _signals(text: str) -> Iterator[Signal]:
     if accessor is not None:
         sure = 0.9 if accessor.start() == 0 and accessor.end() == len(text) else 0.7 if words <= 1 else 0.4
         yield Signal("prototype-accessor", _HIGH, sure, accessor.start(), accessor.end())
+    yield from _keys(text, words)
+
+
+def _keys(text: str, words: int) -> Iterator[Signal]:
+    """Keys of object literals, and what is set by an assignment."""
     for count, key in enumerate(_KEY.finditer(text)):
         if count >= 8:
             return
@@ -96,6 +104,7 @@ DETECTOR: Final = Detector(
     category=ThreatClass.PROTOTYPE_POLLUTION,
     owasp="A08:2021",
     triggers=(
+        r"^__(?:globals|subclasses|mro|bases?)__$",
         r"__proto__|__pro|__(?:define|lookup)[gs]etter__",
         r"constructor['\"]?[\s\].\[:'\"{=]{1,20}prototype",
         r"con(?:constructor|prototype)structor|constructor/prototype|\.prototype[.\[][^=\r\n]{1,66}=",

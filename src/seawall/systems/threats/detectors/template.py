@@ -22,12 +22,12 @@ MAX_OPEN = 200
 
 _OPEN = re.compile(
     r"\{\{|\{%|\$\{|\$\((?=\s*\d+\s*\*)|#\{|<%|\*\{|@\{|@\(|~\{|%\{|\{\$|\{php\}|\{#|<#|\[\[|\[%|\$!?\{|\{(?=\s*\d+\s*[*+])"
-    r"|\{(?=\s*['\"]\w{1,24}['\"]\s*\*\s*\d)|\{(?=[\w.\[\]]{0,64}__[a-z]{2,16}__)|\{@|@(?=\d+[*+]\d)|\$\$\{|\[=|\{!!|\{=(?=\s*['\"]?\d)|#(?=\d{1,9}\s{0,4}[*+]\s{0,4}\d{1,9}#)"
+    r"|\{(?=\s*['\"]\w{1,24}['\"]\s*\*\s*\d)|\{(?=[\w.\[\]]{0,64}__[a-z]{2,16}__)|\{@|@(?=\d+[*+]\d)|\$\$\{|\[=|\{!!|\[\((?=\s*\d{1,9}\s*\*\s*\d{1,9}\s*\)\])|\$\[(?=\s*\d{1,9}\s*\*\s*\d{1,9}\s*\])|\{\[(?=\s*\d+\s*\*)|<\?=(?=\s*\d)|\{=(?=\s*['\"]?\d)|#(?=\d{1,9}\s{0,4}[*+]\s{0,4}\d{1,9}#)"
 )
 _CLOSE = {"{{": "}}", "{%": "%}", "<%": "%>", "{php}": "{/php}", "<#": ">", "[[": "]]", "@(": ")", "@": "", "[=": "]"}
-_CLOSE |= {"$(": ")", "[%": "%]", "{!!": "!!}", "#": "#"}
+_CLOSE |= {"[(": ")]", "$[": "]", "{[": "]}", "<?=": "?>", "$(": ")", "[%": "%]", "{!!": "!!}", "#": "#"}
 _SUM = re.compile(
-    r"^[\s=:!\-'\"(]*\d{1,12}(?:\.\d{1,6})?['\"]?\s*(?:[*+^/-]|\*\*)\s*['\"]?-?\d{1,12}(?:\.\d{1,6})?['\"]?\s*\)*[\s};)|'\"]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})]|$)"
+    r"^(?:\s*(?:print|echo|return|if)\b)?[\s=:!\-'\"(@#\[~>&^]*\d{1,12}(?:\.\d{1,6})?['\"]?\s*(?:[*+^/-]|\*\*)\s*['\"]?-?\d{1,12}(?:\.\d{1,6})?['\"]?\s*\)*(?:\s*==\s*\d{1,12})?[\s};)|'\"=#\]]*$|\d\s*\*\s*['\"]?\d{1,12}['\"]?(?:\s*[|})\]]|$)"
     # One that is kept in a variable, and a constant that a function or a filter computes something of.
     r"|^\s*(?:set|assign|var)\s+\$?\w{1,32}\s*=\s*\d{1,12}\s*(?:\*|\|\s*times\s*:)\s*\d{1,12}\s*;?\s*$"
     r"|^[\s=:!-]*(?:['\"]\w{1,24}['\"]|\d{1,12})\s*(?:\|\s*(?:upper|lower|up_?case|down_?case|capitalize|reverse|length|size|times|plus|minus"
@@ -38,8 +38,10 @@ _SUM = re.compile(
 )
 _INSIDE = re.compile(
     r"(?!(?<=[A-Za-z0-9_])[A-Za-z_])"
-    r"(?:__(?:class|mro|base|bases|subclasses|globals|init|builtins|import|dict|getattribute|getitem|self|code|name|doc|call|reduce)__|\\x5f\\x5f|_TemplateReference|\blipsum\b|\bcycler\b|\bjoiner\b"
-    r"|\|\s*attr\s*\(|\.\s*(?:getclass|forname|getruntime|getmethod|newinstance|getdeclared\w+|getprotectiondomain|classloader|getresource\w*)\b|\bT\s*\(\s*(?:java|org|javax|\")|java\.lang|java\.util|javax\.|java\.io|org\.(?:apache|springframework)"
+    r"(?:__(?:class|mro|base|bases|subclasses|globals|init|builtins|import|dict|getattribute|getitem|self|code|name|doc|call|reduce|proto|module|loader|spec|file|closure|defineGetter|lookupGetter)__|\\x5f\\x5f|_TemplateReference|\blipsum\b|\bcycler\b|\bjoiner\b"
+    r"|\|\s*attr\s*\(|\|\s*string\s*\|\s*list\b|\b(?:lookup|query|q)\s*\(\s*['\"](?:\w{1,24}\.\w{1,24}\.)?(?:pipe|file|env|url|lines|password|unvault|ini|fileglob|template|vars)['\"]\s*,"
+    r"|\bsalt\s*(?:\.\s*(?:cmd|file|cp|state|grains|pillar|network)\b|\[\s*['\"]\w{1,24}\.\w)|\bexec\s+['\"`]|(?-i:(?<![\w)])\.Env\b)|\.\s*class\s*\.\s*(?:module|classloader|forname|protectiondomain|getresource)|\)\s*\.\s*class\b|servletcontext"
+    r"|\.\s*(?:getclass|forname|getruntime|getmethod|newinstance|getdeclared\w+|getprotectiondomain|classloader|getresource\w*)\b|\bT\s*\(\s*(?:java|org|javax|\")|java\.lang|java\.util|javax\.|java\.io|org\.(?:apache|springframework)"
     r"|freemarker\.template|\?\s*new\s*\(|\?api\b|objectconstructor|jythonruntime|#(?:_memberaccess|context|this|parameters|request|application|rt|set\b)|@[a-z.]+@\w+"
     r"|_self\b|registerundefinedfiltercallback|getfilter\s*\(|\|\s*(?:filter|map|sort|reduce)\s*\(\s*(?:\[\s*)?['\"](?:system|exec|passthru|shell_exec|assert|phpinfo|id|call_user_func|popen|file_put_contents)|\bsource\s*\(\s*['\"]/|file_excerpt|app\.request"
     r"|\bconfig\b\s*(?:\.|\[|\}|\)|$)|\brequest\.(?:application|environ|args|cookies|headers|form|values|mro|class)|\burl_for\b|get_flashed_messages|\bself\.\w|\bnamespace\b\.__|current_app|\bdict\.mro|settings\.secret_key"
@@ -51,7 +53,7 @@ _INSIDE = re.compile(
     # A method of a text, and a name put together from texts: nobody who knows what they say writes them so.
     r"|['\"]\w{0,32}['\"]\s*\)?\s*\.\s*\w{2,32}\s*\(|\[\s*['\"]\w{0,32}['\"]\s*(?:[+~]|\.\s*concat)|\bdict\s*\([^()]{1,80}\)\s*\|\s*join"
     r"|\bfacescontext\b|\b(?:page|external|servlet|application)context\b\s*\.|\b(?:request|session|application|page)scope\b|@\w{1,32}\.\w{1,32}\s*\("
-    r"|\brequest\s*\.\s*(?:getsession|getservletcontext|setattribute|session)\b|\.\s*(?:globals|data_model|main|vars)\s*\?|\bnew\s+(?:file|java|javax|groovy|processbuilder|url)\b"
+    r"|\brequest\s*\.\s*(?:getsession|getservletcontext|setattribute|session)\b|\.\s*(?:globals|data_model|main|vars)\s*(?:\?|\.\s*\w)|\bnew\s+(?:file|java|javax|groovy|processbuilder|url)\b"
     r"|(?<=\s)\.\s?(?:system|exec|shell|command|cmd|run|readfile|writefile|os|eval)\w{0,12}\s+['\"`(]|\bcall\s+\.\w|\bsystem\.(?:get\w+|exit|load\w*|cmd)\s*\(|:os\.cmd"
     r"|\benv(?:iron)?\s*\(?\s*['\"][\w]*(?:key|secret|token|pass|pwd)|\)\s*->\s*\w{1,32}\s*\(|__tera_context|____int\w{1,24}|(?<!\w)_context\b|\bhandler\s*\.\s*(?:settings|application|request)|get_template_attribute|\bget_env\s*\(|cookie_secret|\.\s*gettype\s*\("
     r"|\bconstructor\s*(?:$|['\"])|\bconsole\.\w{2,8}\s*\(|\|\s*(?:shell|exec|system|popen|eval|passthru|shell_exec|cmd|command)\b|\$\w{1,32}\.(?:available|exec|read)\s*\(|(?-i:\bENV)\s*[.\[]|\brails\s*\.\s*(?:application|root|env)\b|:erlang\b"
@@ -61,6 +63,12 @@ _INSIDE = re.compile(
 _DIRECTIVE = re.compile(
     r"<#assign\s+\w+\s*=\s*|#set\s*\(\s*\$\w+\s*=|\{php\}|\{%\s*(?:import|include|extends|for\s+\w+\s+in\s+\(?(?:\(\)|\[\]|''|\"\"|config|self|request|dict|lipsum))|\{%\s*(?:debug|load\s+log)\s*%\}"
     r"|<%=?\s*(?:system|exec|`|file|dir|io|require|global|process|class|self|kernel|response|request|runtime|@|eval|\d+\s*[*+]\s*\d+)|\{system\(|\{if\s+\w*(?:system|phpinfo|exec|readfile|passthru)|\$\{\s*@(?:print|system|eval|phpinfo)|#evaluate|__\$\{|__::|\[\[\$?\{|~\{[^}]{0,200}::|\{\$smarty\.|\{self::|\{Smarty_|@\{\s*\w+\s*=|@\{\s*(?:var|int|string)\s+\w+\s*=|\*\{\s*T\("
+    # A variable that is given an object which leads out of the template, or the name of a function.
+    r"|\{%[-+]?\s*(?:with|set)\s+\w{1,32}\s*=\s*(?:request|config|self|session|url_for|lipsum|cycler|joiner|namespace|get_flashed_messages|app|_self|_context|current_app)\s*[-+]?%\}"
+    r"|\{%[-+]?\s*if\s+(?:config|self|request|lipsum|cycler|_self)\s*[-+]?%\}|\{(?:var|assign|capture|do|php|default|\$\w{1,32})\b[^{}]{0,60}['\"=\s(]\s*(?:system|exec|passthru|shell_exec|popen|assert|phpinfo|proc_open|file_get_contents|readfile)\b"
+    r"|\{\$\w{1,32}\(\s*['\"`]|\{[=_]\s*['\"][^'\"{}]{0,40}['\"]\s*\|\s*(?:system|exec|passthru|shell_exec|popen|assert|eval|phpinfo|readfile|file_get_contents)\b|\{(?:include|extends|import|layout|sandbox|embed)\s+['\"](?:/|\.\./|\w{2,8}:)"
+    r"|(?-i:(?<![\w.])T)\s{0,4}\(\s{0,4}(?:java|javax|org|com|sun|jdk|groovy|ognl|freemarker)\.[\w.$]{2,120}\s{0,4}\)\s{0,4}\.\s{0,4}\w|#\w{1,24}\s{0,4}=\s{0,4}(?:\(\s{0,4})?(?:#\w{1,24}\s{0,4}[.\[]|@[a-z]\w{0,24}\.[\w.$]{1,120}@|new\s{1,4}[a-z]\w{0,24}\.\w)"
+    r"|struts\.valuestack|com\.opensymphony\.xwork|ognl\.ognlcontext|#foreach\s*\(\s*\$\w{1,32}\s+in\s+\[\s*\d|\{\{\s*\w{1,8}\s*=\s*(?:object|global|globalthis|process|root|require)\s*\}\}|<%=\s*(?-i:ENV|binding|session|instance_variables|global_variables)(?:\.\w{1,24})?\s*%>"
     r"|\{@(?:math\s|contextdump\b|if\s+cond\s*=)|\{eval\s+var\s*=|\{(?:fetch|include|include_php|config_load)\s+file\s*=\s*['\"]?(?:/|\.\.|file:|php:|https?:|string:|eval:)|\{math\s+equation\s*="
     r"|\{\$\w{1,32}\s*\|\s*@?\s*(?:system|exec|passthru|shell_exec|popen|assert|eval|phpinfo|readfile|file_get_contents|call_user_func)\b"
     r"|#(?:include|parse)\s*\(\s*['\"](?:/|\.\.|\w{2,8}:)|<#list\s+\.\w|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|ssi|load\s+log)\b|\[%\s*(?:perl|rawperl|include\s+/|insert\s+/|use\s+\w{1,24}\s*=\s*perl)|<&\s*/|<cf(?:execute|file|include|invoke|http|directory|registry|object)\b|^%\s*import\s+(?:os|sys|subprocess|socket|shutil)\b|\{(?:var|capture)\s[^}]{0,40}\d\s*\*\s*\d|\[#(?:assign|include|import|list)\s"
@@ -72,14 +80,14 @@ _DIRECTIVE = re.compile(
 _NAME = re.compile(r"\s{0,8}[#/^>!&]?\s{0,8}[\w.-]{1,64}\s{0,8}(?:\|\s{0,8}\w+\s{0,8}(?:[:(][^{}]{0,40})?)?$")
 # What a lone name, or a name with a filter, must be to matter.
 _NAMED = re.compile(
-    r"config\b|__|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for"
+    r"config\b|__|get_flashed_messages|\bg\.pop\b|self\.(?:module|template|context|attr)\b|request\.servletcontext|attr\s*\(|secret_key|_self|app\.request|filter\s*\(|map\s*\(|class|url_for"
     r"|request\.(?:environ|session|application)|signer|storages|environment\.[cegmo]|constructor\s*$|^\W*constructor\.|__tera|____int|_context\b|handler\.|(?:faces|page|external|servlet)context|(?:request|session|application|page)scope\b",
     re.IGNORECASE,
 )
 # Names that only one kind of template has; in others they are anybody's.
 _SPECIAL = {
     "${": re.compile(
-        r"\s{0,8}(?:\.(?:version|now|data_model|globals|main|vars|locale\w{0,8}|template_name|current_template_name|lang|output_\w{1,12})\b|initparam\b)",
+        r"\s{0,8}(?:\.(?:version|now|data_model|globals|main|vars|locale\w{0,8}|template_name|current_template_name|lang|output_\w{1,12})\b|initparam\b|this\.(?:env|class|constructor|getclass)\b)",
         re.IGNORECASE,
     ),
     "{{": re.compile(r"\s{0,8}process\.(?:env|version|platform|argv|mainmodule)\b", re.IGNORECASE),
@@ -88,7 +96,7 @@ _MARKS = frozenset({"[[", "{#", "{@", "[="})
 _RARE = frozenset({"{#", "[=", "@{", "[%"})
 # Directives that are attacks whatever follows.
 _TELLING = re.compile(
-    r"\{@|\{eval|\{(?:fetch|include|config_load|math)|\{\$\w{1,32}\s*\||#(?:include|parse)|<#list|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|load\s+log)|\[%|<[&c]|%|\{(?:var|capture)|@\{\s*(?:var|int|string)|@\w|\$|\\",
+    r"\{%[-+]?\s*(?:with|set|if)|\{(?:var|assign|capture|do|php|default|extends|import|layout|sandbox|embed)\s|\{[=_]|\{\$\w{1,32}\(|T\s{0,4}\(|#\w{1,24}\s{0,4}=|struts\.|com\.|ognl\.|#foreach|\{\{|<%=\s*(?-i:ENV|binding|session|instance|global)|\{@|\{eval|\{(?:fetch|include|config_load|math)|\{\$\w{1,32}\s*\||#(?:include|parse)|<#list|\{%\s*(?:evaluate|execute|eval|exec|php|perl|python|script|get_admin_log|load\s+log)|\[%|<[&c]|%|\{(?:var|capture)|@\{\s*(?:var|int|string)|@\w|\$|\\",
     re.IGNORECASE,
 )
 # What authors of templates write as well: a setting, an address, a header of the request. A value that is nothing else
@@ -123,8 +131,8 @@ def _expressions(text: str) -> Iterator[tuple[str, str, int, int, bool]]:
         position = start
 
 
-def _judge(opening: str, expression: str, *, inner: bool) -> tuple[str, float]:
-    if _SUM.search(expression) and not (opening == "[[" or (opening == "{" and "}" in expression)):
+def _judge(opening: str, expression: str, *, inner: bool, alone: bool) -> tuple[str, float]:
+    if _SUM.search(expression) and not ((opening == "[[" and not alone) or (opening == "{" and "}" in expression)):
         return "template-arithmetic", 0.93 if opening not in _RARE else 0.8
     if opening not in _MARKS and _NAME.match(expression) and not _NAMED.search(expression):
         special = _SPECIAL.get(opening)
@@ -142,23 +150,25 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
     signals = []
     prose = plain_words(text) >= 8
     for opening, expression, start, end, inner in _expressions(text):
-        rule, confidence = _judge(opening, expression, inner=inner)
+        rule, confidence = _judge(opening, expression, inner=inner, alone=len(text) == end - start)
         if confidence:
             doubt = 0.0 if not prose else 0.25 if rule == "template-reach" else 0.1
             if len(text) > end - start + _LONE and _USUAL.fullmatch(expression):
                 doubt = 0.3
             signals.append(_signal(rule, confidence - doubt, start, end))
     directive = _DIRECTIVE.search(text)
+    whole = text.rstrip().endswith("%}")  # a template from its first character to its last
     if directive:
         telling = (
-            _TELLING.match(directive[0]) is not None
+            len(directive[0]) == len(text.strip())
+            or _TELLING.match(directive[0]) is not None
             or _INSIDE.search(text, directive.start()) is not None
             or _SUM.search(text[directive.end() - 8 : directive.end() + 24]) is not None
         )
         signals.append(
             _signal(
                 "template-directive",
-                (0.93 if telling else 0.6) - (0.25 if prose else 0),
+                (0.93 if telling else 0.6) - (0.25 if prose and not (whole and directive.start() == 0) else 0),
                 directive.start(),
                 directive.end(),
             )
@@ -196,6 +206,8 @@ DETECTOR = Detector(
         r"\{!!|\{=\s{0,8}['\"]?[0-9]|#[0-9]{1,9}\s{0,4}[*+]\s{0,4}[0-9]{1,9}#|<&\s{0,8}/|<cf[a-z]|^%\s{0,8}import\s|\{(?:var|capture)\s|\[#[ail]|@environment\.",
         r"outputfunctionname|escapefunction|destructuredlocals|localsname",
         r"__::|__\$|@(?:system|html|httpcontext|request|datetime)\.|\$(?:request|session|application|response|context|velocity[a-z0-9_]{0,12})\.[gs]et",
+        r"\[\(\s{0,4}[0-9]|\$\[\s{0,4}[0-9]|\{\[\s{0,4}[0-9]{1,12}\s{0,4}\*|<\?=\s{0,4}[0-9]|\{(?:assign|do|extends|layout|sandbox|embed|import)\s|\{[=_]\s{0,4}['\"]",
+        r"\bt\s{0,4}\(\s{0,4}(?:java|org|com|sun|jdk|groovy|ognl|freemarker)[a-z]{0,4}\.|#[a-z0-9_]{1,24}\s{0,4}=\s{0,4}\(?\s{0,4}(?:#[a-z_]|@[a-z]|new\s)|struts\.valuestack|opensymphony\.xwork|ognl\.ognlcontext",
         r"\\write18|\\lstinputlisting|\\verbatiminput|\\(?:input|include|openin|openout)[0-9]{0,2}=?\s{0,4}\{?\s{0,4}[/.|]",
     ),
     scan=scan,

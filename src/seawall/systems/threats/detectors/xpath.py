@@ -44,7 +44,8 @@ _NODES: Final = re.compile(r"N|x[*wNf]|D|f\(*(?:/|N|x|f\(*(?:N|/|x))")
 _PREDICATE: Final = re.compile(r"\]\[[wNxfsD]+[\](=]")
 _JOINED: Final = re.compile(r"[\])s]*\|/[*w/x@]?")
 _BOOLEAN: Final = re.compile(
-    r"['\"][\s)\]]{0,8}(?:or|and)\s{1,8}(?:not\s{0,4}\(\s{0,4}){0,4}(?:true|false)\s{0,4}\(\s{0,4}\)", re.IGNORECASE
+    r"['\"][\s)\]]{0,8}(?:or|and)\s{1,8}(?:not\s{0,4}\(\s{0,4}){0,4}(?:true|false)\s{0,4}\(\s{0,4}\)|^\s{0,4}\d{1,8}\s{1,4}(?:or|and)\s{1,4}(?:true|false)\(\)",
+    re.IGNORECASE,
 )
 _TESTS: Final = (
     r"(?:contains|starts-with|ends-with|exists|empty|matches|string-length|normalize-space|translate|boolean|lower-case"
@@ -62,6 +63,30 @@ _LEAVES: Final = re.compile(
     r"^[^\[\]'\"]{0,48}\]\s{0,4}(?:or\s{1,4}|and\s{1,4}|\|\s{0,4})//?[\w*@.]|^[\w.]{1,24}\s?\|\s?//[\w*@]{1,48}(?:$|[\[/|])",
     re.IGNORECASE,
 )
+# A path between two words of a condition, with nothing around it; "and/or" is none.
+_BETWEEN: Final = re.compile(
+    r"['\"][\s)\]]{0,8}(?:or|and)\s{0,8}(?:/\*|//(?:\*|[a-z_][\w.-]{0,32})|/(?!or\b|and\b)[a-z_][\w.-]{0,32}(?=\s{1,8}(?:or|and)\b)"
+    r"|(?<=\s)[a-z_]\w{0,24}(?:/[\w*@.]{1,24}){1,4}\[[^\]'\"]{1,40}\])\s{0,8}(?:or\b|and\b|['\"=|\]])",
+    re.IGNORECASE,
+)
+# A query of XQuery over a document, as a whole.
+_QUERY: Final = re.compile(
+    r"\b(?:let\s{1,8}\$\w{1,32}\s{0,8}:=|(?:for|some|every)\s{1,8}\$\w{1,32}\s{1,8}in)\s{0,8}\(?\s{0,8}(?://?[\w*@]|(?:fn:)?(?:doc|collection)\(|db:\w)",
+    re.IGNORECASE,
+)
+# Functions of databases and processors of XQuery that leave the document.
+_MODULES: Final = re.compile(
+    r"(?<![\w:])(?:proc:(?:system|execute|fork)|file:(?:read-\w{1,12}|write(?:-\w{1,12})?|append\w{0,8}|list|exists|delete|children)|db:(?:open|list|get|drop\w{0,8}|create\w{0,8}|put|add|delete|info|system)"
+    r"|(?:xmldb|sm|admin|repo|user):[a-z]{3,12}(?:-[a-z]{2,12}){0,3}|(?:util|xquery):eval(?:-\w{1,12})?|http:send-request|fetch:(?:text|xml|binary|doc)|sql:(?:execute|connect|init)|system:[a-z]{3,12}-[a-z-]{2,24})\s{0,4}\((?=\s{0,4}[)'\"<$\d/])",
+)
+_SECRET_PATH: Final = re.compile(
+    r"\s{0,4}/{1,2}[\w:*-]{1,32}\[[^\]\r\n]{1,80}\](?:/[\w:*-]{1,32}){0,3}/(?:\w{0,16}passw\w{0,8}|pwd|secret|token|api_?key|ssn)\s{0,4}",
+    re.IGNORECASE,
+)
+_GLUED: Final = re.compile(
+    r"\b(?:concat|string-join|contains|substring)\(\s{0,4}['\"][^'\"]{0,24}['\"]\s{0,4},\s{0,4}//?[\w*]", re.IGNORECASE
+)
+_COMMENT: Final = re.compile(r"\(:[^:]{0,80}:\)")
 # A query of XQuery after a quote that ends the value.
 _FLOWER: Final = re.compile(
     r"['\"][\s)\]},]{0,8}(?:or\s{1,8}|and\s{1,8}|return\s{1,8}(?:\$\w{1,32}\s{0,8},\s{0,8})?)?[\s(]{0,8}(?:let\s{1,8}\$\w{1,32}\s{0,8}:=|for\s{1,8}\$\w{1,32}\s{1,8}in\s|(?:some|every)\s{1,8}\$\w{1,32}\s{1,8}in\s)"
@@ -89,12 +114,18 @@ def scan(text: str, _kind: PlaceKind) -> Sequence[Signal]:
     """Judge a value: signals of confidence 0.3 and above, the strongest first. Linear in the text."""
     if "%20" in text:
         return ()  # its decoded view is judged; here prose would not look like prose
+    if "(:" in text:
+        text = _COMMENT.sub(_blank, text)
     best: dict[str, Signal] = {}
     for signal in _signals(text):
         known = best.get(signal.rule)
         if known is None or known.confidence < signal.confidence:
             best[signal.rule] = signal
     return sorted(best.values(), key=lambda signal: signal.confidence, reverse=True)[:8]
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
 
 
 def _read(text: str, start: int) -> tuple[str, list[int]]:
@@ -170,6 +201,8 @@ def _alone(text: str, kinds: str, nodes: re.Match[str], words: int) -> float:
 
 def _phrases(text: str) -> Iterator[Signal]:
     """Find what only XPath and XQuery say, wherever it stands."""
+    if _SECRET_PATH.fullmatch(text) is not None:
+        yield Signal("xpath-path", _HIGH, 0.82, 0, len(text))
     for rule, pattern in _PHRASES:
         for count, match in enumerate(pattern.finditer(text)):
             quote = match[0][0]
@@ -183,6 +216,10 @@ def _phrases(text: str) -> Iterator[Signal]:
 _PHRASES: Final = (
     ("xpath-condition", _BOOLEAN),
     ("xpath-query", _FLOWER),
+    ("xpath-condition", _BETWEEN),
+    ("xpath-over", _QUERY),
+    ("xpath-module", _MODULES),
+    ("xpath-function", _GLUED),
     ("xpath-condition", _ALWAYS),
     ("xpath-path", _GOES_ON),
     ("xpath-path", _LEAVES),
@@ -224,6 +261,8 @@ DETECTOR: Final = Detector(
         r"['\"][\s)\]]{0,8}(?:(?:union|intersect|except)\s{1,8}|!?=\s{0,4})//|['\"][\s)\]]{0,8}/(?:\.\.(?:/|\[|$)|/\*|[a-z-]{1,24}::)|\}\s{0,4}<[a-z0-9_]{1,32}>\s{0,4}\{",
         r"(?:true|false)\s{0,4}\(\s{0,4}\)|(?:let|for|some|every)\s{1,8}\$[a-z0-9_]{1,32}\s{0,8}(?::=|in\s)",
         r"/[a-z0-9_.:*-]{1,64}\[|system-property\(|environment-variable\(|current-datetime\(|static-base-uri\(|\b(?:fn|saxon|xdmp):[a-z-]{1,32}\(|['\"]\s{0,4}\]\s{0,4}\[",
+        r"['\"][\s)\]]{0,8}(?:or|and)\s{0,8}//?[a-z_*]|['\"][\s)\]]{0,8}(?:or|and)\s{1,8}[a-z0-9_]{1,25}/[a-z0-9_*@./]{1,99}\[|\(:[^:]{0,80}:\)",
+        r"(?:proc|file|db|xmldb|sm|admin|repo|user|util|xquery|http|fetch|sql|system):[a-z-]{3,48}\s{0,4}\(|(?:concat|string-join|contains|substring)\(\s{0,4}['\"][^'\"]{0,24}['\"]\s{0,4},\s{0,4}/",
         r"['\"]\s{0,8}[)\]]{1,8}\s{0,8}(?:/|\||or\b|and\b)|\b(?:or|and)\s{1,8}//?[a-z*@]",
     ),
     scan=scan,

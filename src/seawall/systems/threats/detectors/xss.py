@@ -7,7 +7,8 @@ from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called, symbols_only
 from seawall.systems.threats.detectors.prose import PROSE_AROUND, in_code, plain_words
 from seawall.systems.threats.detectors.xss_code import code
-from seawall.systems.threats.detectors.xss_markup import EVENTS, STYLE_HOST, active_style, markup
+from seawall.systems.threats.detectors.xss_markup import EVENTS, markup
+from seawall.systems.threats.detectors.xss_style import STYLE_HOST, active_style
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR"]
@@ -181,6 +182,7 @@ DETECTOR = Detector(
         r"(?:alert|confirm|prompt|eval|msgbox|settimeout|setinterval|setimmediate|execscript|function|fetch|atob|unescape|import|importscripts|decodeuri|decodeuricomponent|createobject|\bopen|\bprint)[^a-z0-9_]{0,12}[(`]",
         r"(?:alert|confirm|prompt|eval)[^a-z0-9_]|[=:]\s{0,8}(?:alert|confirm|prompt|eval)$",
         r"['\"`]\s{0,4}[-+*/%^;,|&?]{1,2}\s{0,4}[!~(]{0,4}(?:location|navigator|history|screen|opener|(?:local|session)storage|window|self|top|parent)\s{0,2}\??[.\[]",
+        r"\$\.(?:getscript|parsehtml|globaleval)|jquery\.(?:getscript|parsehtml|globaleval)|object\.(?:values|keys|entries|getownpropertynames)\s{0,4}\(|defaultview|contentwindow|parentwindow|\bin\s{1,4}(?:self|window|top|globalthis)\s{0,4}\)",
         "\u03c9\uff9f|\u03c9\u309a|=\\s{0,4}~\\s{0,4}\\[\\s{0,4}\\]\\s{0,4};",
         r"script[^a-z0-9]{0,8}[:#]",
         r"s\W{0,6}c\W{0,3}r\W{0,3}i\W{0,3}p\W{0,3}t\W{0,3}:",

@@ -10,7 +10,7 @@ from seawall.systems.threats.model import Severity
 
 __all__ = ["code"]
 
-_MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s{0,8}[\"'`]?\s{0,8}$|<!--\s*$|[;)}\]]\s*$|^[+\-;|&*,]")
+_MARK = re.compile(r"^\s*(?:[\"'`)\]};\\]|-->|\*/)|//\s{0,8}[\"'`]?\s{0,8}$|<!--\s*$|[;)}\]`]\s*$|^[+\-;|&*,]")
 # A value that ends a text in a script and goes on with it, and between them reads what only pages have.
 _SPLICED = re.compile(
     r"^[\w.@ -]{0,24}(['\"`])\s{0,4}(?:[-+*/%^;,]|\|\|?|&&?|\?\?)\s{0,4}[!~(]{0,4}"
@@ -36,9 +36,15 @@ _STATED = re.compile(
 # What makes nothing of the rest of a line, or ends a number that was due.
 _HIDES = re.compile(r"^\s{0,8}\d{1,12}\s{0,4}[;,)+*/&|-]|(?://|/\*|<!--)\s{0,8}[\"'`]?\s{0,8}$")
 _LINE = re.compile(r"^\s{0,8}[\w$](?:[^\r\n]{0,400})[;{})]\s{0,8}\r?\n\s{0,40}[\w$}/]")
+# A function that is called where it is written, and nothing besides.
+_AT_ONCE = re.compile(
+    r"[\s;!+~(-]{0,8}(?:(?:void|async)\s{1,4}){0,2}(?:function\b[^{}()]{0,40}\([^()]{0,60}\)\s{0,4}\{|\(?[\w$\s,]{0,40}\)?\s{0,4}=>)"
+    r"[^\r\n]{1,160}[)}]\s{0,4}(?:[\w$]{0,24}\([^()]{0,40}\)|``)[\s);]{0,4}"
+)
 _STATEMENT = 80
 """Characters before what acts on a page up to which it is what the text is about."""
 _MESSAGE = 200
+_ONE_LINE = 240
 
 
 def code(text: str) -> Iterator[Signal]:
@@ -50,11 +56,21 @@ def code(text: str) -> Iterator[Signal]:
     script = judge(text)
     if script.weight < 0.4:
         return
+    confidence = _sure(text, script)
+    if confidence >= 0.3:
+        yield Signal("xss-code", Severity.HIGH, confidence, script.start, script.end)
+
+
+def _sure(text: str, script: Script) -> float:
+    """Tell how sure code that acts on a page is, by what it breaks out of and what is around it."""
     words = plain_words(text)
     confidence = script.weight
     marked = _MARK.search(text) is not None
-    if script.breaks_out and marked:
-        confidence += 0.2
+    at_once = len(text) <= _ONE_LINE and _AT_ONCE.fullmatch(text) is not None and _SENTENCE.search(text) is None
+    if at_once:
+        confidence += 0.15
+    elif script.breaks_out and marked:
+        confidence += 0.25 if words <= 1 and len(text) <= _ONE_LINE else 0.2
     elif script.breaks_out or marked:
         confidence += 0.12
     else:
@@ -66,10 +82,9 @@ def code(text: str) -> Iterator[Signal]:
     if len(text) > 400 and not script.breaks_out:
         confidence -= 0.15
     confidence = min(0.95, confidence)
-    if _is_program(text, script):
+    if not at_once and _is_program(text, script):
         confidence -= 0.3
-    if confidence >= 0.3:
-        yield Signal("xss-code", Severity.HIGH, confidence, script.start, script.end)
+    return confidence
 
 
 def _is_program(text: str, script: Script) -> bool:

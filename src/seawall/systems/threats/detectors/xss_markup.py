@@ -6,18 +6,11 @@ from collections.abc import Callable, Iterator
 from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.html_lexer import Attribute, Tag, tags
 from seawall.systems.threats.detectors.js_words import active_url, judge, looks_called
-from seawall.systems.threats.detectors.prose import plain_words
 from seawall.systems.threats.detectors.xss_pages import Page, across, is_page
+from seawall.systems.threats.detectors.xss_style import STYLE_HOST, Course, active_style, carries
 from seawall.systems.threats.model import Severity
 
-__all__ = ["EVENTS", "STYLE_HOST", "active_style", "markup"]
-
-MAX_SHEET = 2000
-"""Characters of a style sheet that are looked at."""
-SHEET_OVERLAP = 256
-"""Characters of a style sheet's window that may be looked at again with the next one."""
-SHEETS_AGAIN = 4
-"""Style sheets that begin within another one and go on past its window, and are looked at nevertheless."""
+__all__ = ["EVENTS", "markup"]
 
 # Names without their "on"; a name outside of this list counts when its value looks like code.
 _EVENT_NAMES = """
@@ -61,29 +54,26 @@ _CLOBBERED = re.compile(
 )
 _NAMEABLE = frozenset(
     {
-        "a",
-        "area",
-        "form",
-        "img",
-        "input",
-        "iframe",
-        "embed",
-        "object",
-        "button",
-        "output",
-        "textarea",
-        "select",
-        "fieldset",
-        "image",
-        "map",
+        *("a", "area", "form", "img", "input", "iframe", "embed", "object", "button", "output", "textarea", "select"),
+        *("fieldset", "image", "map", "svg"),
     }
 )
-_REMOTE = re.compile(r"\s{0,8}(?:https?:)?[\\/]{2}[^\s/\\]", re.IGNORECASE)
-# An attribute selector, and an address that tells somebody that it matched.
-_LEAKS = re.compile(
-    r"\[\s{0,4}[\w-]{1,32}\s{0,4}[\^$*~|]?=[^\]]{0,80}\][^{}]{0,200}\{[^{}]{0,400}(?:url\s{0,4}\(|image-set\s{0,4}\()\s{0,4}[\"']?\s{0,4}(?:https?:)?//",
+# Properties of the document itself, which elements of these kinds take the place of.
+_TAKEN = frozenset(
+    {
+        *("cookie", "domain", "body", "forms", "scripts", "referrer", "readystate", "defaultview", "implementation"),
+        "plugins",
+    }
+)
+_TAKES = frozenset({"form", "img", "image", "embed", "object", "iframe"})
+# What a form without an address of its own gives to scripts that look for settings: `<form id=config><input name=url`.
+_SETTINGS = re.compile(
+    r"\s{0,8}[\"']?>?\s{0,8}<form\s{1,4}(?:(?:id|name)\s{0,4}=\s{0,4}[\"']?[\w-]{1,64}[\"']?\s{0,4}){1,2}>\s{0,8}"
+    r"<(?:input|output|button|textarea|select|fieldset|img|object)\s[^<>]{0,80}\b(?:id|name)\s{0,4}=[^<>]{0,200}>"
+    r"[^<>]{0,80}(?:</\w{1,16}>\s{0,4}){0,2}",
     re.IGNORECASE,
 )
+_REMOTE = re.compile(r"\s{0,8}(?:https?:)?[\\/]{2}[^\s/\\]", re.IGNORECASE)
 _LATE_VALUE = re.compile(r"[\s\x00-\x20]{0,16}=")
 # Attributes that act by themselves; those that bind data were Internet Explorer's.
 _ACTIVE = {
@@ -92,24 +82,11 @@ _ACTIVE = {
     "datafld": 0.8,
     "datasrc": 0.86,
     "srcdoc": 0.93,
-    "style": 0.93,
 }
 _TEXTUAL = frozenset({"a", "p", "span", "div", "td", "img"})
 _MEDIA_HOSTS = re.compile(
     r"(?:https?:)?//(?:(?:www|player|m|open|w)\.)?(?:youtube(?:-nocookie)?\.com/embed/|vimeo\.com/|youtu\.be/|google\.[a-z.]{2,6}/maps"
     r"|maps\.google\.|spotify\.com/embed|soundcloud\.com/player|dailymotion\.com/embed|facebook\.com/plugins|codepen\.io/)",
-    re.IGNORECASE | re.ASCII,
-)
-STYLE_HOST = re.compile(
-    r"(?:https?:)?//(?:fonts\.googleapis\.com|cdn\.jsdelivr\.net|cdnjs\.cloudflare\.com|unpkg\.com|\w+\.bootstrapcdn\.com"
-    r"|use\.(?:fontawesome|typekit)\.(?:com|net)|code\.jquery\.com)/",
-    re.IGNORECASE | re.ASCII,
-)
-_CSS_HIDES = re.compile(r"/\*.{0,200}?\*/|\\0{0,4}(?=[a-z])|[\x00-\x1f]", re.IGNORECASE | re.ASCII | re.DOTALL)
-_CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?", re.IGNORECASE | re.ASCII)
-_CSS_ACTIVE = re.compile(
-    r"expression\s*(?:\(|\\28)|javascript\s*:|vbscript\s*:|behaviou?r\s*:\s*url|-moz-binding|binding\s*:\s*url|-o-link|@import|script\s*:"
-    r"|url\s{0,8}\(\s{0,8}[\"']?\s{0,8}data:(?:text|application)|data:[^,)]{0,40}html",
     re.IGNORECASE | re.ASCII,
 )
 _INSTRUCTION = re.compile(
@@ -151,70 +128,35 @@ _ELEMENTS: dict[str, tuple[float, frozenset[str], float]] = {
 }
 
 
-class Course:
-    """What is known of a text while its tags are read, so that nothing is judged once for each of them."""
-
-    __slots__ = ("_again", "_judged_to", "_words")
-
-    def __init__(self) -> None:
-        self._again = SHEETS_AGAIN
-        self._judged_to = 0
-        self._words = -1
-
-    def words(self, text: str) -> int:
-        """Return how many plain words are in the text; they are counted once."""
-        if self._words < 0:
-            self._words = plain_words(text)
-        return self._words
-
-    def runs(self, text: str, tag: Tag) -> bool:
-        """Tell whether a style sheet can run code or tells somebody what is on the page.
-
-        A sheet that never ends has all style elements after it within it: those are judged with it, so that
-        but for a few of them each character is looked at hardly more than once.
-        """
-        limit = min(len(text), tag.end + MAX_SHEET)
-        stop = text.find("</", tag.end, limit)
-        end = limit if stop < 0 else stop
-        if end <= self._judged_to:
-            return False
-        if tag.end + SHEET_OVERLAP <= self._judged_to:
-            self._again -= 1
-            if self._again < 0:
-                return False
-        self._judged_to = end
-        sheet = text[tag.end : end]
-        return active_style(sheet) or judge(sheet).weight >= 0.4 or _LEAKS.search(sheet) is not None
-
-
-def active_style(style: str) -> bool:
-    """Tell whether a style sheet or attribute can run code or load more style, comments and escapes taken out."""
-    plain = _CSS_ESCAPE.sub(_unescape_css, style)
-    return _CSS_ACTIVE.search(_CSS_HIDES.sub("", plain)) is not None
-
-
-def _unescape_css(match: re.Match[str]) -> str:
-    code = int(match[1], 16)
-    return chr(code) if 0 < code < 0x110000 else ""
-
-
 def _attribute(tag: Tag, attribute: Attribute) -> Signal | None:
     name, value = attribute.name, attribute.value
     if name.startswith("on") and len(name) > 4:
         return _handler(attribute)
-    if name in _ACTIVE:
-        return _signal(f"xss-{name}", _ACTIVE[name], attribute) if name != "style" or active_style(value) else None
+    if name == "style" or name in _ACTIVE:
+        return _styled(attribute) if name == "style" else _signal(f"xss-{name}", _ACTIVE[name], attribute)
     if name[:1] in {"@", ":"} or name.startswith(_FRAMEWORKS):
         return _signal("xss-event-handler", 0.85, attribute) if judge(value).weight >= 0.4 else None
     if value and (
         name in _URLS or name == "ping" or name.endswith((":href", ":src")) or ":" in value or name.startswith("&")
     ):
         return _url(tag, attribute)
-    if name in {"id", "name"}:
-        clobbers = tag.name in _NAMEABLE and _CLOBBERED.fullmatch(value) is not None
-        return _signal("xss-clobbering", 0.85, attribute) if clobbers else None
+    if name in {"id", "name"} and _clobbers(tag.name, value):
+        return _signal("xss-clobbering", 0.85, attribute)
     code = name if not value and "(" in name else value if tag.name not in _TEXTUAL else ""
     return _signal("xss-attribute", 0.75, attribute) if code and judge(code).weight >= 0.7 else None
+
+
+def _styled(attribute: Attribute) -> Signal | None:
+    if active_style(attribute.value):
+        return _signal("xss-style", 0.93, attribute)
+    return _signal("xss-style", 0.8, attribute) if carries(attribute.value) else None
+
+
+def _clobbers(element: str, name: str) -> bool:
+    """Tell whether an element of that name is found in place of what scripts look for."""
+    if element in _NAMEABLE and _CLOBBERED.fullmatch(name) is not None:
+        return True
+    return element in _TAKES and name.lower() in _TAKEN
 
 
 def _handler(attribute: Attribute) -> Signal | None:
@@ -381,6 +323,9 @@ def markup(text: str) -> Iterator[Signal]:
         for signal in _tag(text, tag, course):
             yield page.softened(text, tag, signal) if page else signal
     yield from across(text)
+    settings = _SETTINGS.fullmatch(text) if "form" in text[:24].lower() else None
+    if settings is not None:
+        yield Signal("xss-clobbering", Severity.HIGH, 0.78, 0, len(text))
 
 
 def _tag(text: str, tag: Tag, course: Course) -> Iterator[Signal]:

@@ -19,6 +19,7 @@ _DOCTYPE = re.compile(
     r"<!\s*doctype\s+(?P<name>[^\s\"'\[>]{1,128})\s*(?P<external>system|public)?\s*(?P<rest>[^>\[]{0,400})(?P<inner>\[)?",
     re.IGNORECASE | re.ASCII,
 )
+_REFERENCE = re.compile(r"\s{0,8}%[\w.-]{1,64};", re.ASCII)
 _KNOWN = re.compile(
     r"-//(?:w3c|ietf|wapforum|apple|sun|oasis|apache|hibernate|mybatis|spring|tiger|softquad)|w3\.org|apple\.com/dtds|java\.sun\.com|about:legacy-compat|hibernate\.org|mybatis\.org|/(?:xhtml|svg|mathml)",
     re.IGNORECASE | re.ASCII,
@@ -103,7 +104,9 @@ def _doctype(match: re.Match[str]) -> list[Signal]:
         if _KNOWN.search(match["rest"]):
             return []
         return [_signal("xxe-doctype", 0.93 if match["external"].lower() == "system" else 0.75, match)]
-    return [_signal("xxe-doctype", 0.6, match)] if match["inner"] else []
+    if match["inner"] is None:
+        return []
+    return [_signal("xxe-doctype", 0.86 if _REFERENCE.match(match.string, match.end()) else 0.6, match)]
 
 
 def _signal(rule: str, confidence: float, match: re.Match[str]) -> Signal:
