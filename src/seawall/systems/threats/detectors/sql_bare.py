@@ -9,7 +9,7 @@ from seawall.systems.threats.detectors.sql_calls import called, end_of, is_alone
 from seawall.systems.threats.detectors.sql_grammar import Course, follow, truth
 from seawall.systems.threats.detectors.sql_lexer import Tokens
 from seawall.systems.threats.detectors.sql_shapes import shapes
-from seawall.systems.threats.detectors.sql_statements import select_list, statement
+from seawall.systems.threats.detectors.sql_statements import select_list, statement, wanted
 from seawall.systems.threats.detectors.sql_words import CATALOGUE, GLOBALS, SECRETS
 from seawall.systems.threats.model import Severity
 
@@ -25,25 +25,30 @@ _COMMENT: Final = re.compile(r"(?:--|#|/\*)[^\w\n]*+\w*+[^\w\n]*+$")
 _NULLS: Final = re.compile(r"N(?:,N)+$")
 _TOLD: Final = 0.86
 """A statement that nobody but who administers a server writes."""
+_ARROWS: Final = frozenset(("->", "->>", "@>", "<@"))
+_PSEUDO: Final = frozenset(("rownum", "rowid", "systimestamp", "ctid", "_rowid_", "gen_id", "sys_extract_utc"))
+_ASKED: Final = re.compile(r"S[wN]d?$")
+_STRICT: Final = 0.6
 _GROUPED: Final = re.compile(r"S.*GB")
 _ANCHORS_CAP: Final = 24
 
 
-def bare(tokens: Tokens, length: int, *, statement_first: bool = True) -> Iterator[Signal]:
+def bare(tokens: Tokens, length: int, *, statement_first: bool = True, strict: bool = False) -> Iterator[Signal]:
     """Judge the tokens of a value that may stand in a query as it is.
 
     Args:
         tokens: of the value.
         length: of the value in characters.
         statement_first: whether the value may begin with a statement.
+        strict: whether it stands where no statements are due, as in a query string or a header.
     """
     kinds = tokens.kinds
     if not kinds:
         return
     opening = 1 if kinds[0] in "();" else 0
     if statement_first and kinds[opening : opening + 1] in ("w", "K", "f", "S"):
-        yield from _opening(tokens, opening, length)
-    yield from shapes(tokens, length)
+        yield from _opening(tokens, opening, length, strict=strict)
+    yield from shapes(tokens, length, strict=strict)
     anchor = _ANCHOR if _BEFORE_NAMES.isdisjoint(tokens.texts) else _ANCHOR_OR_NAME
     for count, match in enumerate(anchor.finditer(kinds)):
         if count >= _ANCHORS_CAP:
@@ -53,7 +58,7 @@ def bare(tokens: Tokens, length: int, *, statement_first: bool = True) -> Iterat
             yield from judge(tokens, match.start(), length)
 
 
-def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
+def _opening(tokens: Tokens, index: int, length: int, *, strict: bool) -> Iterator[Signal]:
     """A value that begins with a statement."""
     if tokens.kinds[index] == "f" and tokens.texts[index] not in ("exec", "execute", "if"):
         return
@@ -71,6 +76,9 @@ def _opening(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         if confidence >= 0.6 and tokens.kinds[-1] == "d" and _COMMENT.match(tokens.texts[-1]):
             # What it cuts off is the rest of somebody else's query.
             yield Signal("sqli-statement", _HIGH, 0.86, tokens.starts[index], length)
+            return
+        if strict and confidence >= _STRICT and wanted(tokens, index):
+            yield Signal("sqli-statement", _HIGH, _TOLD, tokens.starts[index], length)
             return
         source = tokens.kinds[index] != "S" or "F" in tokens.kinds or "f" in tokens.kinds or "v" in tokens.kinds
         confidence = min(confidence, 0.65 if source and confidence > 0.6 else 0.45) if confidence > 0.4 else 0.3
@@ -118,11 +126,18 @@ def _logical(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         number = tokens.kinds[index - 1 : index] in ("n", ")", "s")
         closed = course.by == "d" or tokens.texts[course.end - 1].startswith("0x")
         closed |= index == 0 and course.by in ("t", "") and "%" in tokens.texts[min(course.end, len(tokens.texts) - 1)]
-        named = number and course.names > 0 and course.by == "" and tokens.kinds[index + 1] in "wi"
+        closed |= number and not _ARROWS.isdisjoint(tokens.texts[index:])
+        named = number and course.names > 0 and course.by in ("", "t") and tokens.kinds[index + 1] in "wi("
+        named |= number and course.by == "" and tokens.texts[-1] in ("user", "current_user", "session_user")
+        closed |= number and course.by == "" and not _PSEUDO.isdisjoint(tokens.texts[index:])
+        closed |= number and course.by == "" and "f" in tokens.kinds[index:] and "user" in tokens.texts[index + 3 :]
         yield Signal("sqli-condition", _HIGH, 0.86 if closed or named else 0.5 if number else 0.3, start, end)
     elif course.literal and simple and whole:
         closed = course.by == "d" and tokens.kinds[index + 1 : course.end] != "s"
         closed |= "~" in tokens.texts[index + 1 : course.end] or tokens.texts[index] == "xor"
+        # A literal that tells its character set or base: `1 or x'31'`.
+        based = tokens.texts[index + 1][0].isalpha() or tokens.texts[index + 1][0] == "_"
+        closed |= based and index > 0 and tokens.kinds[index - 1 : index + 2] == "n&s"
         glued = tokens.starts[index + 1] == tokens.starts[index] + len(tokens.texts[index])
         closed |= glued and index > 0 and tokens.kinds[index - 1] == "n" and tokens.kinds[index + 1] in "+!("
         # `5 or true`: a word that nobody puts after a number.
@@ -206,9 +221,16 @@ def _combined(tokens: Tokens, index: int, query: int) -> float:
     return min(confidence + 0.13, 0.98) if confidence >= 0.6 else confidence
 
 
+def _sorted(tokens: Tokens, index: int) -> bool:
+    """Tell whether what stands before an index is a column and a direction, as a request sorts by."""
+    return index == 2 and tokens.kinds[:2] == "wK" and tokens.texts[1] in ("asc", "desc")
+
+
 def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     follows = index + 1
     confidence = statement(tokens, follows)
+    if tokens.kinds[0] == "n" and is_alone(tokens, index) and _ASKED.match(tokens.kinds, follows):
+        confidence = max(confidence, _TOLD)
     if confidence < 0.3:
         if tokens.kinds[follows : follows + 1] == "d" and index and is_alone(tokens, index):
             bare_end = not tokens.texts[follows].lstrip("-#/*! +")
@@ -220,7 +242,13 @@ def _semicolon(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
         yield Signal("sqli-stacked", _CRITICAL, 0.45, tokens.starts[index], length)
         return
     cut = tokens.kinds[-1] == "d" and _COMMENT.match(tokens.texts[-1])
-    if not simple and confidence < 0.88 and tokens.kinds[index - 1] not in "nsv)N" and not cut:
+    if (
+        not simple
+        and confidence < 0.88
+        and tokens.kinds[index - 1] not in "nsv)N"
+        and not cut
+        and not _sorted(tokens, index)
+    ):
         # What stands before it ends no value.
         yield Signal("sqli-stacked", _CRITICAL, min(confidence, 0.6), tokens.starts[index], length)
         return
@@ -277,7 +305,7 @@ def _order(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
 def _query(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     """A query within an expression, or one that reads a catalogue."""
     kinds = tokens.kinds
-    if index and kinds[index - 1] not in "=+(,&f" and "F" not in kinds:
+    if index and kinds[index - 1] not in "=+(,&f" and "F" not in kinds and tokens.squeezed <= 1:
         return
     query = select_list(tokens, index + 1)
     before = kinds[max(0, index - 2) : index]
@@ -309,7 +337,11 @@ def _case(tokens: Tokens, index: int, length: int) -> Iterator[Signal]:
     course = follow(tokens, index)
     if course.by != "?" or course.calls or course.constant:
         # The whole of a query may rightly ask for a case that depends on its columns.
-        query = tokens.kinds[index - 1 : index] in ("S", ",") and not (course.calls or course.constant)
+        query = (
+            tokens.kinds[index - 1 : index] in ("S", ",")
+            and "S" in tokens.kinds[:index]
+            and not (course.calls or course.constant)
+        )
         yield Signal(
             "sqli-condition", _HIGH, 0.45 if query else 0.93, tokens.starts[index], end_of(tokens, course, length)
         )

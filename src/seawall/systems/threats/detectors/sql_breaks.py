@@ -36,6 +36,11 @@ _VALUE_LENGTH: Final = 24
 _CODE: Final = re.compile(r"[\s=(:,\[{<>'\"]")
 _ARGUMENT: Final = re.compile(r"(?:\w\(|\w\s?=\s?|\w,\s)$")
 _SET: Final = re.compile(r"[wi]=(?:t$|[nsN](?:,[wi]=[nsN])*+(?:,[wi]=t)?(?:$|d))")
+# `1'or'1`, which closes the quotes before it and opens those after it; `rock'and'roll` is a name.
+_ENCLOSED: Final = re.compile(
+    r"(\w{0,12})(['\"])\)*+(?:x?or|and|\|\||&&)(['\"])(?:\1(?<=\w)|\d{1,6})|\d{1,6}(['\"])(?:x?or|and)(['\"])\w{1,12}"
+)
+_ODD_OPERAND: Final = re.compile(r"\s*+(?:or|and|xor|\|\||&&)\s*+(?:[!~+-]\s*+\d|\.\d|[01]$|/\*).*+")
 _PATTERNS: Final = frozenset(("regexp", "rlike", "ilike", "similar", "glob"))
 _AFTER: Final = ("", " ", ",", ";", ":", ".", ")", "]", "}", "!", "?", "|", "\t", "\n", "\r", "&")
 _CRITICAL, _HIGH, _MEDIUM = Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM
@@ -75,7 +80,7 @@ def _opening(text: str, at: int) -> bool:
     if text[at + 1 : at + 2].isalpha():
         word = _QUOTED_WORD.match(text, at + 1)
         if word is not None and word[1] == text[at]:
-            return True
+            return not (text[at - 1 : at].isalnum() and text[at + 1 : word.start(1)].strip() in _PATTERNS)
         close = text.find(text[at], at + 1)
         if (
             at
@@ -179,6 +184,8 @@ def _condition(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signa
         yield Signal(rule, _CRITICAL, 0.97 if whole else 0.85, at, end)
     elif course.select:
         yield Signal("sqli-subquery", _CRITICAL, 0.95 if whole or course.calls else 0.6, at, end)
+    elif not course.column and index + 1 < len(tokens.kinds) and _is_called(tokens, text, at, index + 1):
+        yield Signal("sqli-condition", _HIGH, 0.9, at, len(text))
     elif course.column or course.calls:
         sure = course.calls > 0 or course.by in ("d", "t", ";")
         yield Signal("sqli-condition", _HIGH, (0.94 if sure else 0.75) if whole else 0.3, at, end)
@@ -193,7 +200,15 @@ def _condition(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signa
         yield Signal("sqli-probe", _HIGH, chance, at, end)
 
 
-def _literal(tokens: Tokens, text: str, at: int, course: Course) -> float:
+def _is_called(tokens: Tokens, text: str, at: int, index: int) -> bool:
+    """Tell whether a function, whichever it is, is called at an index, and a comment cuts off what follows."""
+    ends = tokens.kinds[-1] == "d" and not tokens.texts[-1].strip("-#/*! +\x00\t\r\n;")
+    return tokens.kinds[index] == "f" and ends and ")" in tokens.kinds[index:] and _bare_value(text, at)
+
+
+def _literal(tokens: Tokens, text: str, at: int, course: Course) -> float:  # noqa: PLR0911 - one return for each form
+    if _ENCLOSED.fullmatch(text) is not None:
+        return 0.86
     if course.by == "t":
         tail = tokens.texts[course.end]
         if tail[0] != text[at]:
@@ -206,6 +221,8 @@ def _literal(tokens: Tokens, text: str, at: int, course: Course) -> float:
         return 0.92 if _short(tail[1:]) else 0.3
     if course.by == "d":
         return 0.94
+    if text[at - 1 : at].isdigit() and _ODD_OPERAND.fullmatch(text, at + 1):
+        return 0.86
     feet = text[at - 1 : at].isdigit() and tokens.kinds.endswith("n")
     return 0.45 if feet or tokens.kinds.endswith("s") else 0.9
 
@@ -246,7 +263,7 @@ def _operator(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal
             end,
         )
     elif course.by == "d" and _cuts(tokens.texts[course.end]):
-        operand = kinds[index + 1 : course.end].lstrip("+!")[:1]
+        operand = kinds[index + 1 : course.end].lstrip("+!=(")[:1]
         sure = 0.9 if operand and operand in "nsvNf(" else 0.5 if kinds[index] == "=" else 0.3
         yield Signal("sqli-condition", _HIGH, sure, at, end)
     elif course.constant or (kinds[index] == "=" and kinds[index + 1 :] in ("n", "s", "N")):
@@ -308,6 +325,7 @@ def _union(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
         query = select_list(tokens, follows + 1)
         closed = query > 0.4 and follow(tokens, follows + 1, select=True).by == "d"
         sure = query >= 0.5 or closed or kinds[follows + 1 : follows + 2] in ("d", "")
+        sure |= kinds[follows + 1 :] == "t" and _bare_value(text, at)
         yield Signal("sqli-union", _CRITICAL, 0.97 if sure else query + 0.05, at, len(text))
     elif tokens.texts[follows : follows + 1] in (["values"], ["table"]) and follows + 1 < len(kinds):
         # MySQL's TABLE and VALUES are queries; after a word, `the workers' union table` is English.
@@ -328,7 +346,11 @@ def _query(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
 
 def _more(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     """A comma after the quote."""
-    if _SET.match(tokens.kinds, index + 1) and _bare_value(text, at):
+    if (
+        _SET.match(tokens.kinds, index + 1)
+        or (index and tokens.kinds[index + 1 : index + 2] == "(")
+        or (index and tokens.kinds[-1] == "d" and tokens.kinds[index + 1 : index + 2] in ("N", "n", "s"))
+    ) and _bare_value(text, at):
         # What else an INSERT or UPDATE is to set: `x', role='admin`.
         yield Signal("sqli-clause", _HIGH, 0.86, at, len(text))
     else:
@@ -351,6 +373,9 @@ def _clause(tokens: Tokens, text: str, at: int, index: int) -> Iterator[Signal]:
     if kind == "G" and kinds[index + 1 : index + 2] != "B":
         return
     follows = index + {"G": 2, "f": 0, "(": 0}.get(kind, 1)
+    if tokens.texts[index] in ("offset", "fetch") and kinds[-1] == "d" and _bare_value(text, at):
+        yield Signal("sqli-clause", _HIGH, 0.86, at, len(text))
+        return
     course = follow(tokens, follows, select=kind in "GK")
     whole = course.by != "?"
     if course.certain or (course.calls and whole):

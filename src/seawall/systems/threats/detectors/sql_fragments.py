@@ -24,11 +24,29 @@ _BROKEN_PAIR: Final = re.compile(
     r"[^'\"`]*['\"`]+[)\]]|[^'\"`]*['\"`].{0,6}['\"`].{0,4}[()]|[^'\"`]*['\"`][.,]*\(|.*\(\W*['\"`]\W*\("
 )
 # A quote after nothing, a number or one word, and the beginning of a clause that does not go on.
+# Both kinds of quotes and an angle bracket, as scanners send within random letters: `1'abc<'">def`.
+_TAG: Final = re.compile(
+    r"['\"]?[\w.%-]{0,24}+['\"]?\s?[\w.]{0,24}+(?:<(?:'\"|\"')>?|(?:'\"|\"')[<>]++)[\w.,;()<>'\"]{0,16}+"
+)
+_COMMENT_END: Final = re.compile(r"\d{0,6}['\"]?\)*+\*/")
 _CLAUSE: Final = re.compile(
     r"(\d{0,9}|[a-z]\w{0,7})(?:['\"`]|%27)(?:[\s)]*+(?:;\s*+)?"
     r"(?:(?:and|or|xor)(?:\s++not|[\s(]*\()|(order|group)\s++by|union(?:\s++(?:all|select|distinct))*+|having)"
     r"|[\s);]++(?:limit|select|insert|drop|waitfor|rlike|(?:not\s++)?(?:like|in|between|regexp)))[\s(]*+"
 )
+# A number, and the beginning of what should follow a query's condition.
+_STARTED: Final = re.compile(
+    r"\d{1,9}['\"]?[\s)]*+(?:(?<=[\s)])(?:order|group)\s++by|\b(?:and|or)\s*+\(+\s*+(?:select)?|\b(?:and|or)\s++(?:not\s++)?exists\s*+\(?\s*+(?:select)?"
+    r"|;\s?(?:select(?:\s\*)?|drop|insert\s++into|delete\s++from|update\s++\w{1,30}\s++set|waitfor|exec|(?:drop|alter|truncate|create)"
+    r"\s++(?:table|user|database)))\s*+"
+    r"|['\"]\)*+\s?;\s?(?:drop|alter|truncate|create)\s++(?:table|user|database|view)\s*+|['\"]\)*+\s++into\s++(?:out|dump)file\s*+"
+    r"|['\"]\)*+\s++union\s++(?:all\s++)?select\s++(?:user|password|username|version|name|id|null)\s*+"
+    r"|['\"]?\s?(?:or|and)\s?\(\s?(?:exists|select)\s?\)|['\"]\)*+\s?(?:or|and)\s++select(?:\s++\*)?"
+    r"|\(++\s?select\s++(?:top\s++\d{1,4}+|\*|count\(\*?\)?)\s*+(?:from\s*+)?|\d{1,9}(?:or|and)\d{1,9}[=<>]\d{1,9}"
+    r"|/\*!\d{0,6}[\w ]{0,24}+(?:\*/)?|\d{1,9}['\"]?(?:/\*[^*/]{0,8}\*/)++(?:union|order|having|select)"
+)
+# All signs that may break a query or a page, one after another.
+_SIGNS: Final = re.compile(r"(?=[^'\"]*['\"])(?=[^<>]*[<>])(?=[^()]*[()])(?=[^;]*;)[^\w\s]{8,24}+")
 _COMMENTED: Final = re.compile(
     r"(?:\s*+/\*[^*]{0,8}\*/)++\s*+(?:or|and|union|select|having|\|\||&&)(?:\s*+/\*[^*]{0,8}\*/)++\s*+"
 )
@@ -55,6 +73,9 @@ def fragments(text: str) -> Iterator[Signal]:
         brackets = "(" in text or ")" in text
         if brackets and _BROKEN_PAIR.match(text) and not _paired(text):
             yield Signal("sqli-probe", _HIGH, 0.86 if len(text) > 1 else 0.3, 0, len(text))
+        return
+    if _STARTED.fullmatch(text) or _SIGNS.fullmatch(text) or _TAG.fullmatch(text) or _COMMENT_END.fullmatch(text):
+        yield Signal("sqli-probe", _HIGH, 0.86, 0, len(text))
         return
     if text.startswith("/*") and _COMMENTED.fullmatch(text):
         yield Signal("sqli-probe", _HIGH, 0.86, 0, len(text))

@@ -71,7 +71,9 @@ _TOKEN: Final = re.compile(
 _FIXED: Final = ("", "", "", "n", "s", "", "t", "", "d", "", "v", "i", "d", "?")
 _WORD, _NOTHING, _COMMENT = 1, 7, 8
 _SIGNS: Final = frozenset((2, 9))
-_ALSO_CALLED: Final = frozenset(("like", "glob", "regexp", "left", "right", "mod", "interval", "values", "match"))
+_ALSO_CALLED: Final = frozenset(
+    ("like", "glob", "regexp", "left", "right", "mod", "interval", "values", "match", "asc")
+)
 _OPERATORS: Final = {
     **{sign: sign for sign in "(),;."},
     **dict.fromkeys(("=", "<=>", "<>", "!=", "<=", ">=", "==", ":=", "->", "->>", "@>", "<@", "<", ">"), "="),

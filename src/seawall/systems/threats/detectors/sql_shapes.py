@@ -6,6 +6,7 @@ from typing import Final
 
 from seawall.systems.threats.detector import Signal
 from seawall.systems.threats.detectors.sql_lexer import Tokens
+from seawall.systems.threats.detectors.sql_terse import terse
 from seawall.systems.threats.model import Severity
 
 __all__ = ["shapes"]
@@ -19,10 +20,20 @@ _CONSTANTS: Final = re.compile(r"n(?:=n&n|!=\(n(?:,n)*\)|=n)$")
 _JOINS: Final = frozenset(("natural", "cross", "left", "right", "inner", "outer"))
 
 
-def shapes(tokens: Tokens, length: int) -> Iterator[Signal]:
-    """Judge the tokens of a value that is so many characters long: at most one signal."""
+def shapes(tokens: Tokens, length: int, *, strict: bool = False) -> Iterator[Signal]:  # noqa: C901 - one branch for each shape
+    """Judge the tokens of a value that is so many characters long: at most two signals.
+
+    Args:
+        tokens: of it.
+        length: of it.
+        strict: whether it stands where no statements are due, so that even the tersest condition tells.
+    """
     kinds, texts = tokens.kinds, tokens.texts
     first = kinds[0]
+    if len(kinds) < 40:
+        sure = terse(tokens, strict=strict)
+        if sure:
+            yield Signal("sqli-terse", _HIGH, sure, 0, length)
     if first not in "(nsNi":
         return
     if _ARITHMETIC.match(kinds):

@@ -1,20 +1,27 @@
 """How sure it is that a statement of SQL begins at a token."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
+from seawall.systems.threats.detectors.sql_commands import COMMANDS, following, told_by
+from seawall.systems.threats.detectors.sql_definitions import define, dotted
 from seawall.systems.threats.detectors.sql_grammar import follow, is_package
 from seawall.systems.threats.detectors.sql_lexer import Tokens
-from seawall.systems.threats.detectors.sql_words import CATALOGUE, OBJECTS, SQL_FUNCTIONS, TELLING_NAMES, words
+from seawall.systems.threats.detectors.sql_words import CATALOGUE, SQL_FUNCTIONS, TELLING_NAMES, words
 
-__all__ = ["STATEMENTS", "select_list", "statement"]
+__all__ = ["STATEMENTS", "select_list", "statement", "wanted"]
 
 _SURE, _LIKELY, _FAIR, _UNSURE = 0.96, 0.85, 0.65, 0.3
-_GIVEN: Final = frozenset(("password", "superuser", "encrypted", "identified", "createrole", "createdb"))
 _PRIVILEGES: Final = words(
     "all select insert update delete create execute usage dba connect resource super file alter drop index references"
     " trigger grant process reload shutdown replication role unlimited impersonate control sysadmin"
 )
+_TRIED: Final = 24
+"""Tokens of a statement that is tried."""
+_ALL_OF_IT: Final = 5
+_WRITING: Final = words("insert replace update delete create alter drop truncate merge")
+_CONSTANTS: Final = re.compile(r"S[nNsv](?:,[nNsv])*+|S[nN]?v|Sf\(.*\)")
 _PROSE_ALIASES: Final = 1
 """Words without a comma between them that a query still has; more are prose."""
 
@@ -24,6 +31,8 @@ def _listed(tokens: Tokens, index: int) -> int:
     kinds = tokens.kinds
     while kinds[index : index + 1] in ("A", "!", "("):
         index += 1
+    if kinds[index : index + 2] == "wn" and tokens.texts[index] in ("first", "skip"):
+        index += 2
     if kinds[index : index + 2] == "Kn" and tokens.texts[index] == "top":
         index += 2 + (tokens.texts[index + 2 : index + 3] == ["percent"])
     return index
@@ -66,26 +75,30 @@ def _with_source(names: int, aliases: int, *, plain: bool) -> float:
     return _FAIR if names and not aliases else 0.42
 
 
-def _next(tokens: Tokens, index: int, offset: int = 1) -> tuple[str, str]:
-    """Kind and text of the token after the one at an index, or two empty texts."""
-    at = index + offset
-    return (tokens.kinds[at], tokens.texts[at]) if at < len(tokens.kinds) else ("", "")
-
-
 def _select(tokens: Tokens, index: int) -> float:
     return select_list(tokens, index + 1)
 
 
 def _insert(tokens: Tokens, index: int) -> float:
-    if _next(tokens, index)[1] != "into":
-        return 0.0
-    kind, name = _next(tokens, index, 2)
+    """INSERT and REPLACE, which MySQL and SQL Server let be without INTO."""
+    at = index + 1
+    while tokens.texts[at : at + 1] in (["ignore"], ["delayed"], ["low_priority"], ["high_priority"], ["overwrite"]):
+        at += 1
+    into = tokens.texts[at : at + 1] == ["into"]
+    at += into
+    while tokens.kinds[at + 1 : at + 2] == ".":
+        at += 2
+    kind, name = following(tokens, at, 0)
     if name in ("mysql", "sys", "master"):
         return 0.9
-    rest = tokens.kinds[index + 3 : index + 60]
-    if kind in ("w", "i", "f") and ("values" in tokens.texts[index + 3 : index + 60] or "S" in rest or rest[:1] == "("):
+    rest = tokens.kinds[at + 1 : at + 60]
+    valued = "values" in tokens.texts[at + 1 : at + 60]
+    if not into:
+        listed = tokens.texts[at + 1 : at + 2] == ["values"] or (kind == "f" and valued)
+        return _LIKELY if kind in ("w", "i", "f") and listed and ("(" in rest or "f" in rest) else 0.0
+    if kind in ("w", "i", "f") and (valued or "S" in rest or rest[:1] == "("):
         return _LIKELY
-    return _UNSURE
+    return _LIKELY if tokens.texts[at + 1 : at + 2] == ["set"] and "=" in rest else _UNSURE
 
 
 def _update(tokens: Tokens, index: int) -> float:
@@ -100,7 +113,13 @@ def _update(tokens: Tokens, index: int) -> float:
 
 
 def _delete(tokens: Tokens, index: int) -> float:
-    if _next(tokens, index)[0] != "F" or _next(tokens, index, 2)[0] not in ("w", "i"):
+    if index and tokens.kinds[index + 1 : index + 2] in ("w", "i"):
+        # SQL Server lets FROM out.
+        after, name = following(tokens, index, 2)[0], tokens.texts[index + 1]
+        return _LIKELY if (after in ("", "d", ";") and name in TELLING_NAMES) or after == "W" else _UNSURE
+    if tokens.texts[index + 1 : index + 2] == ["*"] and tokens.kinds[index + 2 : index + 4] in ("Fw", "Fi"):
+        return _LIKELY
+    if following(tokens, index)[0] != "F" or following(tokens, index, 2)[0] not in ("w", "i"):
         return 0.0
     after = tokens.kinds[index + 3 : index + 6]
     if after[:1] in ("", "d", ";") and tokens.texts[index + 2] in TELLING_NAMES:
@@ -110,99 +129,60 @@ def _delete(tokens: Tokens, index: int) -> float:
     return _LIKELY if after[0] == "W" and after[2:3] not in ("w", "") else 0.4
 
 
-def _define(tokens: Tokens, index: int) -> float:  # noqa: C901, PLR0911 - one return for each form
-    """CREATE, ALTER, DROP, TRUNCATE, RENAME."""
-    at = index + 1
-    texts, kinds = tokens.texts, tokens.kinds
-    while at < len(kinds) and (texts[at] in ("or", "replace", "if", "not", "exists", "global") or texts[at] in OBJECTS):
-        at += 1
-    if at > index + 2 and kinds[at : at + 1] in ("", "d", ";"):
-        at -= 1
-    if "identified" in texts[at : at + 3]:
-        return 0.9
-    if (
-        at > index + 1
-        and texts[index + 1] in ("user", "login", "role")
-        and not _GIVEN.isdisjoint(texts[at + 1 : at + 5])
-    ):
-        return 0.9
-    if texts[at - 1] not in OBJECTS and texts[at - 1] not in ("exists", "replace", "truncate"):
-        return 0.0
-    if at == index + 1 and texts[index] != "truncate":
-        return 0.0
-    after = kinds[at : at + 2]
-    if after in ("w", "wd", "w;", "i", "id", "i;", "f(", "i(") or _dotted(tokens, at):
-        table = texts[at - 1] == "table" or texts[at - 3 : at] == ["table", "if", "exists"]
-        if texts[index] in ("drop", "truncate", "alter") and (texts[at] in TELLING_NAMES or not table):
-            return 0.88
-        if after == "w" and not index and texts[at] not in TELLING_NAMES:
-            return 0.45
-        return _LIKELY if at > index + 1 else _UNSURE
-    if (
-        texts[index] == "alter"
-        and kinds[at : at + 1] in ("w", "i")
-        and _next(tokens, at)[1] in ("add", "drop", "modify", "rename")
-        and len(kinds) - at > 2
-    ):
-        return _LIKELY if texts[at + 1 : at + 2] in (["add"], ["rename"], ["modify"]) else 0.88
-    if _next(tokens, at)[1] in (
-        "identified",
-        "add",
-        "as",
-        "returns",
-        "cascade",
-        "modify",
-        "rename",
-        "drop",
-        "set",
-        "to",
-    ):
-        return _LIKELY if "identified" in texts or len(kinds) - at > 3 else _UNSURE
-    return _UNSURE
-
-
-def _dotted(tokens: Tokens, at: int) -> bool:
-    """Tell whether a name with an owner stands at an index, without spaces."""
-    if tokens.kinds[at : at + 3] not in ("w.w", "w.i", "i.i"):
-        return False
-    return tokens.starts[at + 2] == tokens.starts[at + 1] + 1
-
-
-def _execute(tokens: Tokens, index: int) -> float:
-    kind, text = _next(tokens, index)
+def _execute(tokens: Tokens, index: int) -> float:  # noqa: PLR0911 - one return for each form
+    kind, text = following(tokens, index)
     if kind in ("w", "f", "i", "s") and text.lstrip("['\"").startswith(("xp_", "sp_", "master", "sys")):
         return _SURE
-    if text == "immediate" and _next(tokens, index, 2)[0] in ("s", "t"):
+    if text == "immediate" and following(tokens, index, 2)[0] in ("s", "t"):
         return 0.88
     if text == "immediate" or (kind == "v" and tokens.kinds[index] == "w"):
         return _LIKELY
     if tokens.kinds[index] == "f" and tokens.kinds[index + 2 : index + 3] == "v":
         return _SURE
     if tokens.kinds[index] == "f" or kind == "s":
-        text_only = kind in ("s", "t") and _next(tokens, index, 2)[0] in ("", "d", ";", ",", "+", "&")
+        text_only = kind in ("s", "t") and following(tokens, index, 2)[0] in ("", "d", ";", ",", "+", "&")
         return _LIKELY if tokens.kinds[index + 2 : index + 3] in ("s", "v", "t") or text_only else _UNSURE
-    return _FAIR if _dotted(tokens, index + 1) else _UNSURE
+    if kind == "w" and tokens.texts[index - 1 : index] == [";"] and following(tokens, index, 2)[0] in ("", "d", ";"):
+        return _FAIR
+    return _FAIR if dotted(tokens, index + 1) else _UNSURE
 
 
 def _declare(tokens: Tokens, index: int) -> float:
-    kind = _next(tokens, index)[0]
-    return _SURE if kind == "v" else _UNSURE
+    kind = following(tokens, index)[0]
+    typed = following(tokens, index, 2)[1] in (
+        "int",
+        "integer",
+        "varchar",
+        "varchar2",
+        "number",
+        "text",
+        "cursor",
+        "char",
+    )
+    return _SURE if kind == "v" else _LIKELY if typed else _UNSURE
 
 
 def _waitfor(tokens: Tokens, index: int) -> float:
-    text = _next(tokens, index)[1]
-    kind = _next(tokens, index, 2)[0]
+    text = following(tokens, index)[1]
+    kind = following(tokens, index, 2)[0]
     return _SURE if text in ("delay", "time") and kind in ("s", "t", "v", "n", "") else 0.0
 
 
 def _shutdown(tokens: Tokens, index: int) -> float:
-    kind, text = _next(tokens, index)
-    return _LIKELY if kind in ("d", ";") or text == "with" or (kind == "" and index) else 0.0
+    kind, text = following(tokens, index)
+    return _LIKELY if kind in ("d", ";") or text in ("with", "abort", "immediate") or (kind == "" and index) else 0.0
 
 
 def _set(tokens: Tokens, index: int) -> float:
-    kind = _next(tokens, index)[0]
+    kind, name = following(tokens, index)
     if kind == "v":
+        return _LIKELY
+    after, text = following(tokens, index, 2)
+    if name in ("global", "session", "local", "persist"):
+        return _LIKELY if after == "w" and following(tokens, index, 3)[0] in ("=", "w") else 0.0
+    if index and name in ("names", "role", "transaction", "search_path"):
+        return _LIKELY if after in ("w", "s", "n", "=", "N") and text else 0.0
+    if index and name == "password" and after in ("=", "K"):
         return _LIKELY
     return _UNSURE if tokens.kinds[index + 1 : index + 3] == "w=" else 0.0
 
@@ -217,11 +197,13 @@ def _if(tokens: Tokens, index: int) -> float:
         asks = course.select or course.certain or (compared and then != [] and then[0] in STATEMENTS)
         return _SURE if kinds[0] == "f" or asks else 0.0
     course = follow(tokens, index + (kinds[0] == "w"))
+    if index and tokens.texts[index] == "while" and course.constant:
+        return _LIKELY
     if course.constant and "then" in rest:
         after = rest.index("then") + index + 2
         if (
             tokens.kinds[after : after + 1] == "f"
-            or _next(tokens, after, 0)[1] in STATEMENTS
+            or following(tokens, after, 0)[1] in STATEMENTS
             or is_package(tokens, after - 1)
         ):
             return _SURE
@@ -241,19 +223,10 @@ def _begin(tokens: Tokens, index: int) -> float:
 
 def _call(tokens: Tokens, index: int) -> float:
     rest = tokens.kinds[index + 1 : index + 5]
-    text = _next(tokens, index)[1]
+    text = following(tokens, index)[1]
     if rest[:3] == "w.f":
         return _LIKELY
     return _LIKELY if rest[:2] == "f(" and (text in SQL_FUNCTIONS or ")" in rest) else _UNSURE * (rest[:2] == "w.")
-
-
-def _words(*after: str, confidence: float = _LIKELY) -> Callable[[Tokens, int], float]:
-    """A statement that is told by the words after its first."""
-
-    def judge(tokens: Tokens, index: int) -> float:
-        return confidence if _next(tokens, index)[1] in after else 0.0
-
-    return judge
 
 
 def _grant(tokens: Tokens, index: int) -> float:
@@ -266,14 +239,14 @@ def _grant(tokens: Tokens, index: int) -> float:
 
 def _backup(tokens: Tokens, index: int) -> float:
     """BACKUP DATABASE x TO, or nothing after the name."""
-    if _next(tokens, index)[1] not in ("database", "log"):
+    if following(tokens, index)[1] not in ("database", "log"):
         return 0.0
-    after = _next(tokens, index, 3)
+    after = following(tokens, index, 3)
     return 0.88 if after[1] == "to" or after[0] in ("", "d", ";") else _UNSURE
 
 
 def _handler(tokens: Tokens, index: int) -> float:
-    return _LIKELY if _next(tokens, index, 2)[1] in ("open", "read", "close") else 0.0
+    return _LIKELY if index and following(tokens, index, 2)[1] in ("open", "read", "close") else 0.0
 
 
 def _do(tokens: Tokens, index: int) -> float:
@@ -287,7 +260,7 @@ def _do(tokens: Tokens, index: int) -> float:
 
 
 def _use(tokens: Tokens, index: int) -> float:
-    name, after = _next(tokens, index)[1], _next(tokens, index, 2)[0]
+    name, after = following(tokens, index)[1], following(tokens, index, 2)[0]
     return _LIKELY if after in ("", "d", ";") and CATALOGUE.match(name) else 0.4 * (after in ("d", ";") and name != "")
 
 
@@ -297,11 +270,31 @@ def _prepare(tokens: Tokens, index: int) -> float:
 
 def _copy(tokens: Tokens, index: int) -> float:
     rest = tokens.texts[index + 1 : index + 12]
-    return _SURE if "program" in rest else _LIKELY * ("to" in rest and tokens.kinds[index + 1 : index + 2] in "w(f")
+    if "program" in rest:
+        return _SURE
+    if "to" not in rest or tokens.kinds[index + 1 : index + 2] not in ("w", "(", "f"):
+        return 0.0
+    kind, text = following(tokens, index + 2 + rest.index("to"), 0)
+    return _LIKELY if kind in ("s", "t", "v") or text in ("stdout", "stdin") else 0.0
 
 
 def _print(tokens: Tokens, index: int) -> float:
-    return _SURE * (_next(tokens, index)[0] == "v" and _next(tokens, index)[1].startswith("@@"))
+    return _SURE * (following(tokens, index)[0] == "v" and following(tokens, index)[1].startswith("@@"))
+
+
+def _show(tokens: Tokens, index: int) -> float:
+    """SHOW TABLES, or SHOW COLUMNS FROM t."""
+    name = following(tokens, index)[1]
+    if name not in ("tables", "databases", "columns", "grants", "variables", "processlist", "schemas"):
+        return 0.0
+    kind, text = following(tokens, index, 2)
+    if kind in ("F", "d", ";") or text in ("like", "for", "where"):
+        return _FAIR
+    return _FAIR if kind == "" and (index or name != "columns") else 0.0
+
+
+def _merge(tokens: Tokens, index: int) -> float:
+    return _LIKELY if following(tokens, index)[1] == "into" or "matched" in tokens.texts[index + 4 :] else 0.0
 
 
 def _with(tokens: Tokens, index: int) -> float:
@@ -310,45 +303,42 @@ def _with(tokens: Tokens, index: int) -> float:
 
 
 STATEMENTS: Final[dict[str, Callable[[Tokens, int], float]]] = {
-    "alter": _define,
-    "attach": _words("database", confidence=0.88),
+    **COMMANDS,
+    "alter": define,
     "backup": _backup,
     "begin": _begin,
-    "bulk": _words("insert", confidence=_SURE),
+    "bulk": told_by("insert", confidence=_SURE),
     "call": _call,
     "copy": _copy,
-    "create": _define,
-    "dbcc": _words("traceon", "addextendedproc", "dropextendedproc", "page"),
+    "create": define,
     "declare": _declare,
     "delete": _delete,
     "do": _do,
-    "drop": _define,
+    "drop": define,
     "exec": _execute,
     "execute": _execute,
-    "explain": _words("select"),
+    "explain": told_by("select"),
     "grant": _grant,
     "handler": _handler,
     "if": _if,
     "insert": _insert,
-    "load": _words("data", confidence=0.92),
-    "desc": _words("users", "user", "admin", "information_schema", confidence=_FAIR),
-    "describe": _words("users", "user", "admin", "information_schema", confidence=_FAIR),
-    "merge": _words("into"),
-    "pragma": _words("table_info", "database_list", "table_list", "key"),
+    "load": told_by("data", confidence=0.92),
+    "desc": told_by("users", "user", "admin", "information_schema", confidence=_FAIR),
+    "describe": told_by("users", "user", "admin", "information_schema", confidence=_FAIR),
+    "merge": _merge,
     "prepare": _prepare,
     "print": _print,
-    "rename": _define,
     "replace": _insert,
-    "restore": _words("database"),
+    "restore": told_by("database"),
     "revoke": _grant,
     "select": _select,
     "set": _set,
-    "show": _words("tables", "databases", "columns", "grants", "variables", "processlist", confidence=_FAIR),
+    "show": _show,
     "shutdown": _shutdown,
-    "truncate": _define,
+    "truncate": define,
     "update": _update,
     "use": _use,
-    "vacuum": _words("into", "full", "analyze"),
+    "vacuum": told_by("into", "full", "analyze"),
     "waitfor": _waitfor,
     "while": _if,
     "with": _with,
@@ -372,3 +362,26 @@ def statement(tokens: Tokens, index: int) -> float:
         course = follow(tokens, index)
         return _LIKELY if course.by != "?" and (course.certain or course.constant or "," in tokens.kinds) else 0.4
     return 0.0
+
+
+def wanted(tokens: Tokens, index: int) -> bool:  # noqa: PLR0911 - one return for each kind
+    """Tell whether a whole statement at an index is of the kind that is tried rather than meant.
+
+    It is short, and about accounts, orders and the like, or about all of a table.
+    """
+    kinds, texts = tokens.kinds[index:].rstrip(";d"), tokens.texts[index:]
+    if kinds[:2] == "wv" and texts[0] in ("set", "declare"):
+        return True
+    if len(kinds) > _TRIED:
+        return False
+    if texts[0] in ("insert", "replace") or (texts[0] == "create" and "f(" in kinds):
+        return True
+    if texts[0] in _WRITING:
+        return not TELLING_NAMES.isdisjoint(texts[1:4])
+    if kinds[0] != "S":
+        return texts[0] not in ("explain", "with", "begin")
+    source = kinds.find("F")
+    if source < 0:
+        return _CONSTANTS.fullmatch(kinds) is not None
+    all_of_it = texts[1] == "*" and len(kinds) <= _ALL_OF_IT
+    return all_of_it or not TELLING_NAMES.isdisjoint(texts[source : source + 4])

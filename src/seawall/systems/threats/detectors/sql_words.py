@@ -65,6 +65,18 @@ SQL_FUNCTIONS: Final = (
         " table_name vsize posstr current_schema current_database to_json row_to_json xmlagg listagg rawtohex"
         " user_name user_id suser_sid is_member has_perms_by_name object_schema_name type_name"
         " cast_to_varchar2 nls_upper adddate makedate"
+        " json_exists json_contains_path json_overlaps json_search json_quote json_equal json_textcontains"
+        " json_array_length json_typeof json_each json_tree isjson jsonb_typeof jsonb_path_exists"
+        " jsonb_path_match jsonb_path_query jsonb_exists jsonb_contains jsonb_array_length"
+        " jsonb_array_elements jsonb_each jsonb_object_keys jsonb_extract_path_text to_jsonb json_build_object"
+        " json_arrayagg json_objectagg json_merge json_set json_remove json_insert json_pretty json_unquote"
+        " array_length array_position array_upper array_append array_cat array_to_json cardinality to_tsvector"
+        " to_tsquery plainto_tsquery ts_rank starts_with likelihood unlikely is_ipv4 is_ipv6 is_uuid"
+        " export_set weight_string regexp_count regexp_matches split_part overlay btrim trunc bitand"
+        " datalength isnumeric isdate formatmessage parse try_parse cot radians degrees acos asin atan"
+        " truncate sec_to_time time_to_sec timestampdiff datediff datename datepart dateadd sysutcdatetime"
+        " getutcdate current_catalog lengthb substrb dump ora_hash to_nchar numtodsinterval st_isvalid"
+        " st_astext st_asgeojson octet_length instrb"
     )
     | INJECTOR_FUNCTIONS
 )

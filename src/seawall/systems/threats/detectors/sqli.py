@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.prose import PROSE_AROUND, is_sentence, plain_words
 from seawall.systems.threats.detectors.sql_bare import bare
 from seawall.systems.threats.detectors.sql_breaks import broken
+from seawall.systems.threats.detectors.sql_folding import folded
 from seawall.systems.threats.detectors.sql_fragments import fragments, hexadecimal, rejoined, undoubled
-from seawall.systems.threats.detectors.sql_lexer import lowered, read
+from seawall.systems.threats.detectors.sql_lexer import Tokens, lowered, read
 from seawall.systems.threats.detectors.sql_scripts import accounts, script
+from seawall.systems.threats.detectors.sql_statements import wanted
 from seawall.systems.threats.detectors.sql_triggers import TRIGGERS
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
@@ -32,6 +35,8 @@ _SENTENCE_LENGTH: Final = 24
 """Characters that so many words take at least."""
 _SURE: Final = 0.9
 _ACTED_UPON: Final = 0.75
+_STRICT: Final = 0.6
+"""Sure enough of a whole statement to act upon it where none is due."""
 _SCRIPT: Final = 0.55
 _SCRIPT_ELSEWHERE: Final = 0.65
 _WORDS: Final = 2
@@ -64,25 +69,31 @@ _BODIES: Final = frozenset(
 _DOUBT: Final = 0.3
 # White space that keyboards do not have, next to an operator.
 _ODD_SPACE: Final = re.compile(r"\d[\x0b\x0c](?:or|and|union|x?or|\|\||&&)[\x0b\x0c]")
+# Keywords that a function is to turn round, or without a space between them after an operand.
+_BACKWARDS: Final = re.compile(
+    r"reverse\s?\(\W{0,3}(?:noinu|tceles|morf|erehw|redro|retfa|peels|dna|ro)\b|^\W{0,6}\d{1,9}\W{0,6}unionselect\b"
+)
+_VALUES_CAP: Final = 16
+_VALUE: Final = re.compile(r"(?<==)([^&#]{3,200}+)")
 _CERTAIN: Final = 0.95
 """Nothing more is looked for then."""
 
 
-def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
+def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: C901 - one step after another
     """Judge a value: signals of confidence 0.3 and above, the strongest first, one a rule.
 
     About 10 us for 50 characters; linear in the text, of which the first 1,500 tokens are read.
     """
     if "%" in text and _ENCODED.search(text):
         return ()  # its decoded view is judged; here words would run into digits
-    lower = _folded(text)
+    lower = folded(_folded(text))
     if is_sentence(lower) and not _in_words(lower):
         return ()
     best: dict[str, Signal] = {}
     for signal in _breaks(lower):
         _keep(best, signal)
     strongest = max((signal.confidence for signal in best.values()), default=0.0)
-    whole = _whole(lower, kind) if strongest < _ACTED_UPON and _STATEMENT.match(lower) else None
+    whole = _whole(text, lower, kind) if strongest < _ACTED_UPON and _STATEMENT.match(lower) else None
     if whole is not None:
         if whole.confidence <= _SCRIPT_ELSEWHERE:
             return (whole,)
@@ -92,12 +103,14 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     if strongest < _SURE:
         if '""' in lower and _DOUBLED.search(lower):
             lower = lower.replace('""', '"')
-        for signal in _outside(lower):
+        for signal in _outside(lower, strict=kind not in _BODIES):
+            _keep(best, signal)
+        for signal in _asked(lower):
             _keep(best, signal)
     return sorted(best.values(), key=_confidence, reverse=True)[:_SIGNALS_CAP]
 
 
-def _whole(lower: str, kind: PlaceKind) -> Signal | None:
+def _whole(text: str, lower: str, kind: PlaceKind) -> Signal | None:
     """Judge a value that begins with a statement and may be nothing else."""
     tokens = read(lower)
     if len(tokens.kinds) <= _WORDS:
@@ -106,9 +119,20 @@ def _whole(lower: str, kind: PlaceKind) -> Signal | None:
         return Signal("sqli-statement", Severity.HIGH, 0.86, 0, len(lower))
     sure = script(lower, tokens, strict=kind not in _BODIES)
     if sure:
+        if kind not in _BODIES and sure >= _STRICT and wanted(tokens, 0) and not _is_object(tokens, text):
+            return Signal("sqli-statement", Severity.HIGH, 0.86, 0, len(lower))
         most = _SCRIPT if kind in _BODIES else _SCRIPT_ELSEWHERE
         return Signal("sqli-statement", Severity.HIGH, min(sure, most), 0, len(lower))
     return None
+
+
+def _is_object(tokens: Tokens, text: str) -> bool:
+    """Tell whether a query asks for what is named as classes are, as the interfaces of some services take it."""
+    source = tokens.kinds.find("F") + 1
+    if not source or source >= len(tokens.starts) or tokens.texts[1] == "*" or len(text) < tokens.starts[-1]:
+        return False
+    name = text[tokens.starts[source] :][: len(tokens.texts[source])]
+    return tokens.kinds[source] == "s" or (name[:1].isupper() and name[1:2].islower())
 
 
 def _in_words(lower: str) -> bool:
@@ -131,6 +155,8 @@ def _hidden(lower: str) -> Iterator[Signal]:
             best = max((signal.confidence for signal in scan(told, PlaceKind.QUERY)), default=0.0)
             yield Signal("sqli-hidden", Severity.HIGH, best, 0, len(lower))
         return
+    if _BACKWARDS.search(lower):
+        yield Signal("sqli-hidden", Severity.HIGH, 0.9, 0, len(lower))
     if ("/*" in lower or "<" in lower or ">" in lower) and rejoined(lower) != lower:
         yield Signal("sqli-hidden", Severity.HIGH, 0.9, 0, len(lower))
     whole = undoubled(lower)
@@ -142,10 +168,10 @@ def _hidden(lower: str) -> Iterator[Signal]:
         yield Signal("sqli-hidden", Severity.HIGH, 0.86 if best >= _DOUBT else 0.0, 0, len(lower))
 
 
-def _outside(lower: str) -> list[Signal]:
+def _outside(lower: str, *, strict: bool = False) -> list[Signal]:
     """Judge a value as what stands without quotes, where nothing but a number or a name is due: no sentence is."""
     found: list[Signal] = []
-    for signal in bare(read(lower), len(lower)):
+    for signal in bare(read(lower), len(lower), strict=strict):
         found.append(signal)
         if signal.confidence >= _CERTAIN:
             break
@@ -154,6 +180,19 @@ def _outside(lower: str) -> list[Signal]:
         best = max(found, key=_confidence)
         return [best._replace(confidence=min(best.confidence, _QUOTED))]
     return found
+
+
+def _asked(lower: str) -> Iterator[Signal]:
+    """Judge the values in the query of an address, as a referer is."""
+    if not lower.startswith("http"):
+        return
+    at = max(lower.find("?"), 0)
+    for part in islice(_VALUE.finditer(lower, at), _VALUES_CAP):
+        value = part[1]
+        if plain_words(value) >= PROSE_AROUND - 1:
+            continue
+        for signal in (*_breaks(value), *_hidden(value), *_outside(value)):
+            yield signal._replace(start=part.start(1), end=part.end(1))
 
 
 def _breaks(lower: str) -> Iterator[Signal]:
