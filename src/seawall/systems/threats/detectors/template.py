@@ -107,7 +107,7 @@ _USUAL = re.compile(
     re.IGNORECASE,
 )
 _ANEW = 64
-"""Characters up to which an expression within another one is read once more by itself."""
+"""Characters of what another expression has as well that are read once more."""
 _LONE = 12
 """Characters around an expression with which a value is still little more than that."""
 # Options that a view engine of Node compiles into its code, where the parameters of a request are given to it whole.
@@ -115,8 +115,8 @@ _OPTIONS = re.compile(r"(?:outputfunctionname|escapefunction|destructuredlocals|
 _ERROR = re.compile(r"^\s{0,8}(?:\$\{\{|\{\{)?\s{0,8}<%\[?%?['\"]|\$\{\{<%|\{\{\{\{|^\s{0,8}\{\{\s{0,8}\}\}\s{0,8}$")
 
 
-def _expressions(text: str) -> Iterator[tuple[str, str, int, int, bool]]:
-    """The text between each pair of delimiters: (opening, expression, start, end, whether another one has it all)."""
+def _expressions(text: str) -> Iterator[tuple[str, str, int, int, int]]:
+    """The text between each pair of delimiters: (opening, expression, start, end, how much another one has of it)."""
     position = read_to = 0
     for _ in range(MAX_EXPRESSIONS):
         opening = _OPEN.search(text, position)
@@ -126,31 +126,31 @@ def _expressions(text: str) -> Iterator[tuple[str, str, int, int, bool]]:
         start = opening.end()
         stop = text.find(closing, start, start + MAX_LENGTH) if closing else -1
         end = stop if stop >= 0 else min(len(text), start + MAX_OPEN)
-        yield opening[0], text[start:end], opening.start(), min(len(text), end + len(closing)), end <= read_to
+        yield opening[0], text[start:end], opening.start(), min(len(text), end + len(closing)), max(0, read_to - start)
         read_to = max(read_to, end)
         position = start
 
 
-def _judge(opening: str, expression: str, *, inner: bool, alone: bool) -> tuple[str, float]:
+def _judge(opening: str, expression: str, *, known: int, alone: bool) -> tuple[str, float]:
     if _SUM.search(expression) and not ((opening == "[[" and not alone) or (opening == "{" and "}" in expression)):
         return "template-arithmetic", 0.93 if opening not in _RARE else 0.8
     if opening not in _MARKS and _NAME.match(expression) and not _NAMED.search(expression):
         special = _SPECIAL.get(opening)
         return ("template-reach", 0.86) if special and special.match(expression) else ("", 0.0)
-    inside = None if inner and len(expression) > _ANEW else _INSIDE.search(expression)
+    inside = _INSIDE.search(expression, max(0, known - _ANEW) if len(expression) > _ANEW else 0)
     if inside is None:
         return "", 0.0
     more = _INSIDE.search(expression, inside.end())
-    known = "__" in inside[0] or "(" in expression or "java" in expression.lower()
-    return "template-reach", 0.97 if more and known else 0.93 if known else 0.86
+    sure = "__" in inside[0] or "(" in expression or "java" in expression.lower()
+    return "template-reach", 0.97 if more and sure else 0.93 if sure else 0.86
 
 
 def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the same text means the same in every place
     """Judge one view of a value. Linear in the text."""
     signals = []
     prose = plain_words(text) >= 8
-    for opening, expression, start, end, inner in _expressions(text):
-        rule, confidence = _judge(opening, expression, inner=inner, alone=len(text) == end - start)
+    for opening, expression, start, end, known in _expressions(text):
+        rule, confidence = _judge(opening, expression, known=known, alone=len(text) == end - start)
         if confidence:
             doubt = 0.0 if not prose else 0.25 if rule == "template-reach" else 0.1
             if len(text) > end - start + _LONE and _USUAL.fullmatch(expression):
