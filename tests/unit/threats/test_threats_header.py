@@ -119,3 +119,81 @@ def test_fields_that_a_client_lists_are_let_through():
     text = "X-Api-Client:a/1 b/2\r\nContent-Type:text/plain\r\nX-App-Id:1:2:web:3\r\n"
     assert asking(DETECTOR, PlaceKind.FORM)(text)[1] <= 0.5
     assert asking(DETECTOR, PlaceKind.FORM)("http://a.example/\r\nSet-Cookie: a=b")[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "k\r\nSET a b\r\n",
+        "k\r\nLPUSH jobs x",
+        "k\nKEYS *",
+        "k%0d%0aUSER a%0d%0aPASS b",
+        "k\r\nRETR /x",
+        "k\r\nget a\r\n",
+        "k\r\nstats slabs\r\n",
+        "k\r\na7 FETCH 1 all\r\n",
+        "k\r\n.\r\n",
+        "k\r\n\r\n<b>x</b>",
+        "k HTTP/1.1\r\n\r\n",
+        "k\x0bSet-Cookie: a=b",
+        "anna\nERROR disk",
+        "anna\nLogin succeeded for root",
+        "anna\nUser root logged in",
+        "anna\r\n03/Feb/2031:04:05:06 x",
+        "a\x1b[2Jb",
+        "a\x1b[1;32mb\x1b[0m",
+        "\x1b]2;x\x07",
+        "\\e[1A",
+        "abc\x08\x08\x08xyz",
+    ],
+)
+def test_lines_for_servers_and_for_who_reads_logs_are_found_in_a_word(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("k\r\nSET a b\r\n", "header-command"), ("a\x1b[2Jb", "header-terminal"), ("a\nERROR disk", "header-log")],
+)
+def test_such_lines_have_rules(text, rule):
+    assert ask(text)[0] == rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "k\r\nSET a b",
+        "k\r\nRETR /x\r\n",
+        "k\nUser root logged in",
+        "k\r\nSec-Fetch-Mode: cors",
+        "?\r\nX:1",
+        "k\r\n\r\n<html>",
+        "a\x1b[2Jb",
+    ],
+)
+def test_they_are_found_in_a_field_behind_a_word(text):
+    assert asking(DETECTOR, PlaceKind.FORM)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Anna\r\nAge: 30",
+        "printer\r\nERROR 50.2",
+        "Hello\r\nGET well soon",
+        "todo\r\nSET up the tent\r\nbuy food\r\ncook",
+        "steps:\nget a\nset b",
+        "title\r\n\r\n<p>text</p>",
+        "12 Main St\r\nBerlin",
+        "Dear all\nlogin failed for me",
+        "\x1b[31mFAIL\x1b[0m 3 tests\n\x1b[32mok\x1b[0m",
+        "how to print \x1b[31m in bash",
+    ],
+)
+def test_lines_that_people_write_are_let_through(text):
+    assert asking(DETECTOR, PlaceKind.FORM)(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("text", ["\x1b[32mok\x1b[0m", "k\r\nSET a b", "k\nUser root logged in"])
+def test_documents_hold_what_terminals_show(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] < 0.5

@@ -88,3 +88,13 @@ def test_letters_that_only_the_machine_knows_hide_nothing(text):
 @pytest.mark.parametrize("text", ["${${a}:x}", "${${a.b}d:x}", "${name:${other}}", "${${theme}-${size}}"])
 def test_nested_variables_are_no_hidden_name(text):
     assert ask(text)[1] < 0.5
+
+
+@pytest.mark.parametrize("text", ["${jndi", "x${ JNDI }", "%{jndi:", "${j${}ndi:ldap://x.example}", "${urlDecoder:a}"])
+def test_what_is_cut_off_or_empty_is_found(text):
+    assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize("text", ["${jndiName}", "${jndi.name}", "${ENV:-prod}", "${date:-today}", "jndi"])
+def test_variables_with_such_names_are_let_through(text):
+    assert ask(text)[1] < 0.5

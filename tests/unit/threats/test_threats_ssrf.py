@@ -54,7 +54,8 @@ HONEST = (
     "0x1F",
     "2023",
     "12345678",
-    "192.168.0.1",
+    "192.168.40.7",
+    "127.0.0.1",
     "http://example.com:80/",
     "https://8.8.8.8/",
     "mailto:a@example.com",
@@ -199,3 +200,139 @@ def test_what_no_page_has_is_found_in_fields_too(text):
 @pytest.mark.parametrize("text", ["1.0.168.192.in-addr.arpa", "http://v1.2.3.4.example.com/", "http://a&b.example/"])
 def test_numbers_in_names_are_no_addresses(text):
     assert ask(text)[1] < 0.5
+
+
+NEAR = (
+    "http://127.0.0.1:8000/",
+    "http://127.0.0.1:65616/",
+    "http://localhost:5000/private",
+    "http://[::1]:9000/",
+    "http://[fec0::2]/",
+    "http://239.1.2.3/",
+    "http://10.9.8.7/login",
+    "http://build-admin.local/",
+    "https://vault.corp/ui",
+    "http://billing.internal:8081/",
+    "http://printer.lan/",
+    "http://metadata.azure.internal/metadata",
+    "http://aws-metadata/latest",
+    "http://dockerhost/",
+    "http://kubernetes/api",
+    "http://host.lima.internal:8080/",
+    "http://internal-api/",
+    "http://kafka-1:9092/",
+    "http://tools:3000/x",
+    "http://172-16-9-9.names.example/",
+    "http://7f000002.names.example/",
+    "http://0a010203.08080808.names.example/",
+    "http://localhost.names.example/",
+    "http://a.rebind.names.example/",
+    "http://x.ssrf.names.example/",
+    "http://a.burp.names.example/",
+    "http://a@b.example@c.example/",
+    "http://a.example#?@b.example/",
+    "http://[10.0.0.1]/",
+    "http://0000000000000000000000000012.1.1.1/",
+    "http://\t10.0.0.1/",
+    "ht\r\ntp://127.0.0.1/",
+    "http://10.0.\n0.1/",
+    "http://10\u200b.0.0.1/",
+    "http://\u24d4\u24e5\u24d8\u24db.example/",
+    "http:///localhost:3000/",
+    "hTtp://localhost:3000/",
+    "https://news.example/go/http://10.0.0.1/",
+    "\\\\10.0.0.1",
+    "10.0.0.3",
+    "192.168.1.77",
+    "127.0.0.1:9999",
+    "172.16.0.9/status",
+    "localhost:4000",
+    "localhost/x",
+    "0177.0.0.9",
+    "127.1:80",
+    "[::1]:6379",
+    "mysql:3306",
+    "crm.internal:8080",
+    "db.internal",
+    "host.docker.internal",
+    "metadata.google.internal",
+    "@10.0.0.1",
+    "x@localhost:81",
+    "gopher:127.0.0.1:70",
+    "gophers://names.example/",
+    "imaps://10.0.0.1/",
+    "mqtt://localhost:1883",
+    "scp://127.0.0.1/x",
+)
+
+
+@pytest.mark.parametrize("kind", [PlaceKind.QUERY, PlaceKind.FORM, PlaceKind.COOKIE])
+@pytest.mark.parametrize("text", NEAR)
+def test_addresses_within_are_found_where_something_is_fetched(text, kind):
+    assert asking(DETECTOR, kind)(text)[1] >= 0.75
+
+
+FAR = (
+    "http://127.0.0.1:51234/",
+    "http://localhost:4200/login",
+    "http://192.168.1.9:8123/?auth_callback=1",
+    "https://portal.corp/home",
+    "https://192-168-1-5.abcdef.plex.direct:32400/x",
+    "https://0a1b2c3d.review.example/",
+    "https://unbinding.example/",
+    "https://toast.example/",
+    "https://medium.example/@anna/x",
+    "http://www\u3002example\u3002com/",
+    "https://b\u00fccher.example/",
+    "http://a.example\nhttp://b.example",
+    "note:\nhttps://a.example",
+    "mqtt://broker.example:1883",
+    "git://a.example/b",
+    "10.4.2.1",
+    "10.0.19041.1",
+    "10.0.0.0/8",
+    "192.168.1.0/24",
+    "0.0.0.0",
+    "203.0.113.7",
+    "127.1",
+    "10.5/10",
+    "10.5:30",
+    "c:/10.0/1",
+    "root@localhost",
+    "a@10minutes.example",
+    "metadata/a.json",
+    "messages.local",
+    "0x" + "0a1b2c3d" * 8,
+    "0x" + "0a1b2c3d" * 5,
+    "item:6379",
+    "2001:db8::1",
+)
+
+
+@pytest.mark.parametrize("text", FAR)
+def test_what_is_no_way_into_a_network_is_let_through(text):
+    assert asking(DETECTOR, PlaceKind.QUERY)(text)[1] <= 0.6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://LOCALHOST/",
+        "http://a.localhost/",
+        "http:/localhost/",
+        "http://127.0.0.1:443/",
+        "http://db.internal:6379/",
+    ],
+)
+def test_what_no_program_writes_is_found_in_documents(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize("text", ["http://tauri.localhost/", "http:\\/\\/localhost:3000", "127.0.0.1:6379", "10.0.0.3"])
+def test_pages_in_a_shell_and_records_are_let_through(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] < 0.6
+
+
+@pytest.mark.parametrize("text", ["http://10.0.0.1:6379/", "http://localhost:3306", "http://a.ssrf.names.example/x"])
+def test_no_page_is_at_the_port_of_a_store(text):
+    assert asking(DETECTOR, PlaceKind.HEADER)(text)[1] >= 0.75

@@ -303,3 +303,83 @@ def test_an_owner_edits_files_of_a_site():
 
 def test_an_escaped_quote_after_dots_is_no_step():
     assert asking(DETECTOR, PlaceKind.BODY)('{"a":"it said \\"wait...\\" and","b":"inetpub/x"}')[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/.;/private",
+        "/a/;x=1/b",
+        "././etc/hosts",
+        ".//.//proc/self/maps",
+        "../settings.yml",
+        "../secrets",
+        "../*",
+        "docs/../secret.php",
+        "C:\\DOCUME~1\\x",
+        "D:/PROGRA~2/a.exe",
+        "//files.example/d$/x",
+        "//files.example/admin$",
+        "classpath:application-prod.yml",
+        "classpath*:*.xml",
+        "war:file:///a.war!/x",
+        "vfs:/deploy/x",
+        "file:./a",
+        "file:///srv/a/main.ts",
+        "file:///code/settings.py",
+        "/usr/share/app/readme",
+        "/tmp/sess_0a1b2c3d4e",
+        "/flag.txt",
+        "/dump.sql",
+    ],
+)
+def test_ways_around_a_prefix_and_to_what_lies_beside_are_found(text):
+    assert asking(DETECTOR, PlaceKind.QUERY)(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../index.php",
+        "../images/a.png",
+        "/shop/a;color=red/b",
+        "a;/b/;c",
+        "https://a.example/b/../c",
+        "file:///C:/Users/anna/page.html",
+        "C:\\Users\\anna\\a.docx",
+        "//cdn.example/a$/x.js",
+        "classpath",
+        "report~1",
+        "/usr/local",
+        "/config",
+        "settings.ini",
+    ],
+)
+def test_paths_of_pages_and_of_people_are_let_through(text):
+    assert asking(DETECTOR, PlaceKind.QUERY)(text)[1] < 0.6
+
+
+@pytest.mark.parametrize(
+    "text", ["classpath:db/migration", "../settings.yml", "/tmp/sess_0a1b2c3d4e", "file:///code/a.py", "x;/;/y"]
+)
+def test_programs_tell_of_such_paths(text):
+    assert asking(DETECTOR, PlaceKind.JSON)(text)[1] < 0.6
+
+
+@pytest.mark.parametrize("text", ["../settings.yml", "docs/../b.py"])
+def test_people_write_of_relative_paths_in_forms(text):
+    assert asking(DETECTOR, PlaceKind.FORM)(text)[1] < 0.6
+
+
+def test_a_device_is_found_in_documents_by_what_it_leads_to():
+    ask = asking(DETECTOR, PlaceKind.JSON)
+    assert ask("\\\\.\\D:\\boot.ini")[1] >= 0.75
+    assert ask("\\\\?\\Volume{1}\\a")[1] < 0.6
+
+
+def test_a_wrapper_of_a_name_and_a_known_shell_are_no_page():
+    ask = asking(DETECTOR, PlaceKind.HEADER)
+    assert ask("file://config")[1] >= 0.75
+    assert ask("http://a.example/c99.txt")[1] >= 0.75
+    assert ask("file:///C:/a/index.html")[1] < 0.5
+    assert ask("https://a.example/id.php?x=1")[1] < 0.5

@@ -6,8 +6,12 @@ from unicodedata import normalize
 
 __all__ = ["Reach", "canonical", "disguised", "numeric", "reach", "unusual"]
 
+MAX_NUMERIC = 160
+"""Characters of an address that is spelled in numbers."""
+
 _NUMERIC = re.compile(
-    r"(?:0x[0-9a-f]{0,20}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{0,20}|[0-9]{1,20})){0,3}\.?", re.IGNORECASE | re.ASCII
+    r"(?:0x0{0,64}[0-9a-f]{0,16}|0{0,64}[0-9]{1,20})(?:\.(?:0x0{0,64}[0-9a-f]{0,16}|0{0,64}[0-9]{1,20})){0,3}\.?",
+    re.IGNORECASE | re.ASCII,
 )
 _PADDED = re.compile(r"(?:^|[\[:])0[0-9a-f]", re.IGNORECASE | re.ASCII)
 _PLAIN = re.compile(r"(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}")
@@ -15,20 +19,27 @@ _METADATA_NETWORKS = tuple(
     ip_network(text) for text in ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")
 )
 _METADATA_V6 = frozenset(
-    map(IPv6Address, ("fd00:ec2::254", "fd00:ec2::23", "fe80::a9fe:a9fe", "fd20:ce::254")),
+    map(
+        IPv6Address,
+        ("fd00:ec2::254", "fd00:ec2::23", "fe80::a9fe:a9fe", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe"),
+    ),
 )
 _SHARED = IPv4Network("100.64.0.0/10")  # RFC 6598: what is behind a carrier's or a cloud's translator
-_METADATA_NAMES = (
-    "metadata.google.internal", "metadata.goog", "metadata.azure.com", "metadata.tencentyun.com", "metadata.packet.net",
-    "metadata.platformequinix.com", "instance-data", "instance-data.ec2.internal", "metadata.oraclecloud.com",
-    "rancher-metadata", "metadata", "metadata.nic.cz", "metadata.ec2.internal", "metadata.internal", "ec2-metadata",
-    "instance-metadata",
-)  # fmt: skip
+_METADATA_NAME = re.compile(
+    r"(?:(?:ec2|gce|gcp|aws|azure|rancher|instance|cloud|vm)-)?(?:metadata|instance-data)(?:-(?:server|service))?"
+    r"(?:(?:\.[a-z0-9-]{1,32}){0,2}\.internal|\.(?:local|svc(?:\.cluster\.local)?|goog|azure\.com|tencentyun\.com|packet\.net"
+    r"|platformequinix\.com|equinix\.com|oraclecloud\.com|nic\.cz|vultr\.com|exoscale\.com|ibmcloud\.com|scaleway\.com))?"
+    r"|api\.(?:private\.)?metadata\.cloud\.ibm\.com|api\.service\.softlayer\.com",
+    re.ASCII,
+)
 # What a container calls the machine that it runs on, and a pod the cluster.
 _PLATFORM_NAMES = frozenset(
     {
         "host.docker.internal", "gateway.docker.internal", "host.containers.internal", "host.minikube.internal",
-        "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "kubernetes",
+        "kubernetes.docker.internal", "docker.for.mac.host.internal", "docker.for.win.host.internal",
+        "host.lima.internal",
+        "host.rancher-desktop.internal", "host.k3d.internal", "host.orb.internal", "dockerhost",
     }
 )  # fmt: skip
 _LOOPBACK_NAMES = frozenset(
@@ -37,9 +48,12 @@ _LOOPBACK_NAMES = frozenset(
 # Names in public zones that lead to the address written in them, or always to this machine.
 _MIRRORS = (
     ".nip.io", ".sslip.io", ".xip.io", ".xip.name", ".localtest.me", ".lvh.me", ".vcap.me", ".lacolhost.com",
-    ".yoogle.com", ".rbndr.us", ".1u.ms", ".rebind.network", ".traefik.me", ".local.gd",
+    ".yoogle.com", ".rbndr.us", ".1u.ms", ".rebind.network", ".rebind.it", ".traefik.me", ".local.gd", ".fuf.me",
+    ".localho.st",
 )  # fmt: skip
-_MIRROR_NAMES = frozenset({"localtest.me", "lvh.me", "vcap.me", "spoofed.burpcollaborator.net"})
+_MIRROR_NAMES = frozenset(
+    {"localtest.me", "lvh.me", "vcap.me", "fuf.me", "localho.st", "spoofed.burpcollaborator.net", "mail.ebc.apple.com"}
+)
 # Services that tell their owner who called: nobody else gives their names to a stranger's server.
 _CALLBACKS = (
     ".burpcollaborator.net", ".oastify.com", ".oast.pro", ".oast.live", ".oast.site", ".oast.online", ".oast.fun",
@@ -47,18 +61,15 @@ _CALLBACKS = (
     ".bxss.me", ".xss.ht", ".ezxss.com", ".r87.me", ".beeceptor.com", ".pipedream.net", ".requestcatcher.com",
     ".webhook.site", ".dnsbin.zhack.ca", ".dns.outbound.watchtowr.com",
 )  # fmt: skip
-_INTERNAL = (
-    ".internal",
-    ".local",
-    ".localdomain",
-    ".lan",
-    ".intranet",
-    ".corp",
-    ".home",
-    ".cluster.local",
-    ".svc",
-    ".consul",
+# What such services are called wherever they run, as labels of a name.
+_CALLBACK_LABEL = re.compile(
+    r"(?:^|[.-])(?:oast|oastify|burp(?:collab(?:orator)?)?|interactsh|rbndr|rebind(?:er|ing)?|dnsrebind(?:ing)?|ssrf|xsshunter)\.",
+    re.ASCII,
 )
+_INTERNAL = (
+    ".internal", ".local", ".localdomain", ".lan", ".intranet", ".corp", ".home", ".cluster.local", ".svc", ".consul",
+    ".home.arpa", ".private", ".fritz.box",
+)  # fmt: skip
 # Dots that registries of names take for such (RFC 3490, section 3.1).
 _OTHER_DOTS = re.compile("[\u3002\uff0e\uff61]")
 # An address as labels of a longer name, which is what a server that rebinds names is told to answer.
@@ -66,6 +77,19 @@ _LABELS = re.compile(
     r"(?<!\d)((?:127|10|169|172|192|100)(?:\.\d{1,3}){3})(?=\.[^.]{0,63}[a-z])", re.IGNORECASE | re.ASCII
 )
 _DASHED = re.compile(r"(?:^|[.-])(127-\d{1,3}-\d{1,3}-\d{1,3}|169-254-169-254)(?=[.-])", re.ASCII)
+_DASHED_PRIVATE = re.compile(
+    r"(?:^|[.-])(?:10-\d{1,3}|192-168|172-(?:1[6-9]|2\d|3[01]))-\d{1,3}-\d{1,3}(?=[.-])", re.ASCII
+)
+# As one number, or as the hexadecimal digits that servers which rebind names are told.
+_ONE_NUMBER = re.compile(
+    r"(?:^|[.-])(?:0x)?(?:7f0000[0-9a-f]{2}|a9fea9fe|c0a8[0-9a-f]{4}|ac1[0-9a-f]00[0-9a-f]{2}|0a0000[0-9a-f]{2}|2130706433|2852039166|017700000001|025177524776)\."
+    r"|(?:^|\.)(?:7f[0-9a-f]{6}|0a[0-9a-f]{6})\.[0-9a-f]{8}\.|(?:^|\.)[0-9a-f]{8}\.(?:7f[0-9a-f]{6}|0a[0-9a-f]{6})\.",
+    re.ASCII,
+)
+# The name of this machine as labels of a longer one, but for what lends out tunnels and certificates under it.
+_LOCAL_LABEL = re.compile(r"(?:^|\.)localhost\.(?!(?:run|direct|localdomain)$)", re.ASCII)
+# What names are made of that no reader sees.
+_UNSEEN = str.maketrans("", "", "\u00ad\u200b\u200c\u200d\u2060\ufeff\ufe0f")
 
 
 class Reach:
@@ -87,7 +111,7 @@ def numeric(host: str) -> IPv4Address | IPv6Address | None:
             return IPv6Address(inner)
         except (AddressValueError, ValueError):
             return None
-    if _NUMERIC.fullmatch(host) is None:
+    if len(host) > MAX_NUMERIC or _NUMERIC.fullmatch(host) is None:
         return None
     parts = [_number(part) for part in host.rstrip(".").split(".")]
     value = 0
@@ -110,6 +134,8 @@ def unusual(host: str) -> bool:
     """Tell whether a numeric host is spelled as no person and no program writes it."""
     if host.startswith("["):
         address = numeric(host)
+        if address is None:
+            return True
         embedded = isinstance(address, IPv6Address) and _embedded(address) is not None
         return embedded or "." in host or "%" in host or host.count(":") == 7 or _PADDED.search(host) is not None
     return _PLAIN.fullmatch(host) is None
@@ -126,38 +152,44 @@ def disguised(host: str) -> bool:
 
 def canonical(host: str) -> str:
     """Return a host as a resolver takes it: in lower case and in NFKC, with full stops of other scripts as dots."""
-    return host.lower() if host.isascii() else _OTHER_DOTS.sub(".", normalize("NFKC", host[:256])).lower()
+    if host.isascii():
+        return host.lower()
+    return _OTHER_DOTS.sub(".", normalize("NFKC", host[:256].translate(_UNSEEN))).lower()
 
 
 def reach(host: str) -> str:
     """Tell what a host leads to, as one of the names in `Reach`; "" for a public one."""
     host = canonical(host).rstrip(".")
     address = numeric(host)
-    if address is not None:
-        return _reach(address)
-    return _reach_of_name(host)
+    if address is None and host.startswith("["):
+        host = host.strip("[]")  # some readers take any host between brackets
+        address = numeric(host)
+    return _reach(address) if address is not None else _reach_of_name(host)
 
 
 def _reach_of_name(host: str) -> str:
     dotted = "." + host
     if host in _LOOPBACK_NAMES or dotted.endswith(".localhost"):
         return Reach.LOOPBACK
-    if host in _METADATA_NAMES or "169.254.169.254" in host or "169-254-169-254" in host:
+    if _METADATA_NAME.fullmatch(host) or "169.254.169.254" in host or "169-254-169-254" in host:
         return Reach.METADATA
     if host in _PLATFORM_NAMES:
         return Reach.PLATFORM
-    if dotted.endswith(_CALLBACKS) and host not in _MIRROR_NAMES:
-        return Reach.CALLBACK
     if dotted.endswith(_MIRRORS) or host in _MIRROR_NAMES or _carries_address(host):
         return Reach.MIRROR
-    return Reach.PRIVATE if dotted.endswith(_INTERNAL) else ""
+    if dotted.endswith(_CALLBACKS) or _CALLBACK_LABEL.search(host):
+        return Reach.CALLBACK
+    within = dotted.endswith(_INTERNAL) or (_DASHED_PRIVATE.search(host) and not host.endswith(".plex.direct"))
+    return Reach.LOOPBACK if _LOCAL_LABEL.search(host) else Reach.PRIVATE if within else ""
 
 
 def _carries_address(host: str) -> bool:
     """Tell whether an internal address is part of a longer name; those of reverse look-ups are no hosts."""
     if host.endswith(".in-addr.arpa"):
         return False
-    return _DASHED.search(host) is not None or any(reach(labels) for labels in _LABELS.findall(host))
+    return (_DASHED.search(host) or _ONE_NUMBER.search(host)) is not None or any(
+        reach(labels) for labels in _LABELS.findall(host)
+    )
 
 
 def _reach(address: IPv4Address | IPv6Address) -> str:
@@ -172,7 +204,8 @@ def _reach(address: IPv4Address | IPv6Address) -> str:
     if address.is_loopback or address.is_unspecified or (isinstance(address, IPv4Address) and int(address) >> 24 == 0):
         return Reach.LOOPBACK
     shared = isinstance(address, IPv4Address) and address in _SHARED
-    return Reach.PRIVATE if address.is_private or address.is_link_local or shared else ""
+    within = address.is_private or address.is_link_local or address.is_multicast or shared
+    return Reach.PRIVATE if within or (isinstance(address, IPv6Address) and address.is_site_local) else ""
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:

@@ -27,9 +27,11 @@ _EXTERNAL = re.compile(
     r"[$%]\{\s*(?:script|dns|url|file|const|xml|resourcebundle|base64decoder)\s*:", re.IGNORECASE | re.ASCII
 )
 _KNOWN = re.compile(
-    r"[$%]\{\s*(?:env|sys|java|ctx|main|map|sd|event|docker|k8s|kubernetes|spring|web|log4j|bundle|jvmrunargs|hostname|date|marker|lower|upper|sysproperty|base64)\s*:|\$\{::?-|\$\{hostname\}",
+    r"[$%]\{\s*(?:env|sys|java|ctx|main|map|sd|event|docker|k8s|kubernetes|spring|web|log4j|bundle|jvmrunargs|hostname|date|marker|lower|upper|sysproperty|base64|base64encoder|urldecoder|urlencoder|properties|localhost)\s*:(?!-)|\$\{::?-|\$\{hostname\}",
     re.IGNORECASE | re.ASCII,
 )
+# What is cut off, or sent in parts: a look-up by that name and nothing else.
+_BEGUN = re.compile(r"[$%#]\{\s{0,4}jndi(?![\w.])", re.IGNORECASE | re.ASCII)
 _CODE_POINT = re.compile(r"(?:u\+|0x|\\u)?[0-9a-f]{4}", re.IGNORECASE | re.ASCII)
 # The name with a letter or more that only the machine knows, and what follows that name alone.
 _MASKED = re.compile(r"(?=[jndi]{0,3}\x01)[jndi\x01]{2,4}")
@@ -39,6 +41,8 @@ _START = re.compile(r"[$%]\{|jndi", re.IGNORECASE | re.ASCII)
 
 def _value(body: str) -> str:
     """What a look-up without inner ones gives, or a mark for what only the machine knows."""
+    if not body:
+        return ""
     kind, colon, rest = body.partition(":")
     kind = kind.strip().lower()
     if not colon or kind in {"base64", "base64decoder"}:
@@ -111,6 +115,9 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the 
     external = _EXTERNAL.search(part) or _EXTERNAL.search(plain)
     if external:
         return [Signal("lookup-code", Severity.CRITICAL, 0.6 if prose else 0.93, *where)]
+    begun = _BEGUN.search(part)
+    if begun:
+        return [Signal("lookup-jndi", Severity.HIGH, 0.5 if prose else 0.86, *where)]
     known = _KNOWN.search(part)
     if known:
         confidence = 0.9 if hidden >= 2 else 0.86
@@ -126,6 +133,6 @@ DETECTOR = Detector(
     name="lookup",
     category=ThreatClass.LOOKUP_INJECTION,
     owasp="A03:2021",
-    triggers=(r"[$%]\{[^}]{0,64}[:$%]|[$%]\{[a-z]{0,16}[$%:]|jndi\s{0,4}:|\$\{hostname\}",),
+    triggers=(r"[$%]\{[^}]{0,64}[:$%]|[$%]\{[a-z]{0,16}[$%:]|jndi\s{0,4}:|[$%#]\{\s{0,4}jndi|\$\{hostname\}",),
     scan=scan,
 )

@@ -42,6 +42,9 @@ _CLIMB = re.compile(
 )
 _CLIMB_ANY = re.compile(r"\.\.(?:;[^/]{0,16})?/")
 _STILL = re.compile(r"(?:/\.){4,}(?=/|$)|(?:\./){4,}|(?:/\.{3,}){2,}(?=/|$)|(?:^|/)\.{6,}/|(?:/\.{2,4}){3,64}$")
+_STILL_FEW = re.compile(r"^[\s\"'=]{0,2}(?:\./){2,}")
+# A step that goes nowhere, with a parameter that hides it from who matches the path's beginning.
+_HIDDEN_STEP = re.compile(r"^/(?:[\w.~-]{1,64}/){0,6}\.?;[^/\s]{0,16}/", re.ASCII)
 _SQUASHED = re.compile(
     r"(?<!\.)\.{4,}(?:etc|windows|winnt|b?oot\.ini|proc|web-inf|inetpub)|^(?:file:/?)?[a-z]:(?:windows|winnt|inetpub|boot\.ini|oot\.ini)"
     r"|(?:\.\.)?(?:web|meta|boot)-inf(?:web\.xml|classes|manifest)",
@@ -60,6 +63,14 @@ _PREPARED = re.compile(r"[/\\]{2}|\.{2}|[/\\]\.(?:[/\\]|$)|0x2|%|[^\x00-\x7f]|^/
 # Long enough that what is appended is cut off, where names have an end.
 _FILLED = re.compile(r"^[\"']?[/\\]?([A-Za-z0-9])\1{127,}+(?:$|[/\\.])")
 _FETCHED = frozenset({PlaceKind.QUERY, PlaceKind.FORM, PlaceKind.COOKIE})
+_ASKED = _FETCHED | {PlaceKind.PATH}
+# What lies one step up and is no page: settings, keys, what a program has written, or all that there is.
+_BESIDE = re.compile(
+    r"/(?:[\w.-]{1,64}/){0,6}(?:[\w.-]{0,64}\.(?:ini|conf|cfg|ya?ml|toml|env|sql|bak|old|log|db|sqlite3?|key|pem|inc|properties|py|rb|sh)"
+    r"|(?:config(?:uration)?|settings|secrets?|credentials|database|passwords?|passwd|backup|private)(?:\.\w{1,8})?|\*(?:\.\w{1,4})?)[\"']?$",
+    re.IGNORECASE | re.ASCII,
+)
+_INNER_UP = re.compile(r"[\w.-]{0,64}\w/(?:[\w.-]{1,64}/){0,6}\.\./")
 _QUOTED = re.compile(
     r"[\w$)]\s{0,2}\(\s{0,2}[\"'`]?$|\b(?:from|import|require|include|url)\s{0,2}[\"'`(]{1,2}$|\b(?:src|href|from|to)=[\"']$",
     re.IGNORECASE | re.ASCII,
@@ -88,9 +99,12 @@ def _climbs(text: str, plain: str, kind: PlaceKind) -> Iterator[Signal]:
         confidence = _judge_climbs(text, plain, climbs, ups, named, kind, whole=whole, words=words)
         end = named[2] if named else climbs[-1].end() if climbs else len(plain)
         yield _signal("traversal-climb", confidence, first, end, text)
-    still = _STILL.search(plain)
+    still = _STILL.search(plain) or (_STILL_FEW.match(plain) if named else None)
     if still and whole:
         yield _signal("traversal-still", 0.95 if named else 0.86, still.start(), still.end(), text)
+    hidden = _HIDDEN_STEP.match(plain) if whole and ";" in plain and kind in _ASKED else None
+    if hidden:
+        yield _signal("traversal-still", 0.86, 0, hidden.end(), text)
     if not ups:
         confidence, start, end = judge_file(text, plain, named, kind, whole=whole, words=words)
         yield _signal("traversal-file", confidence, start, end, text)
@@ -144,7 +158,9 @@ def _single(text: str, plain: str, climbs: list[re.Match[str]], kind: PlaceKind,
         return 0.5 if asset and kind == PlaceKind.PATH else 0.8
     if climbs and climbs[0]["lead"] and climbs[0].start() == 0:
         return 0.75
-    if plain.startswith("/") and kind in _FETCHED and not asset:
+    # People write a relative path into a form, where they talk of one.
+    beside = kind != PlaceKind.FORM and ((_INNER_UP.match(plain) and "://" not in text) or _BESIDE.search(plain))
+    if kind in _FETCHED and not asset and (plain.startswith("/") or beside):
         return 0.78  # a client resolves what it is given, and sends what results
     if "\\" in text and "/" in text.replace("\\/", ""):
         return 0.6
@@ -195,6 +211,9 @@ DETECTOR = Detector(
     triggers=(
         r"\.\.(?:[/\\;%\x00]|[^\x00-\x7f]|0x|\"\"|''|[^a-z0-9\s.]{1,3}[/\\])",
         r"[/\\]\.\.",
+        r"[/\\](?:\.|%(?:25)?2e)?;[^/\s]{0,16}/|(?:\.[/\\]{1,4}){2}",
+        r"[a-z]:[/\\][^~]{0,64}~[0-9]|^[\s\"']{0,2}//[^\s/]{1,100}/(?:[a-z]|admin|ipc|print|fax)\$|classpath\*?:|(?:war|vfs(?:zip|file)?):[a-z/]|bundleresource:",
+        r"^[\s\"'=]{0,2}[/\\]{1,4}usr[/\\](?:share|src|lib|sbin|include)|tmp[/\\]{1,4}(?:sess_|php)|[/\\]flag\.txt|(?:dump|backup|db|database|mysql)\.sql$",
         r"(?:[/\\]{1,4}\.){4}|(?:\.[/\\]{1,4}){4}|[/\\]\.{6}|\.{4}(?:etc|win|b?oot|proc|web-inf|inet)|[a-z]:(?:win|inet|b?oot)",
         r"0x2e|%c0%|%c1%|%bg%|%e0%[48]0|%f0%80|%f8%80|%fc%80|%uff|%u002|%u221|%uefc|%uf02|%25?2e|%%32|[^\x00-\x7f]{1,3}[\./\\]|[\uff0e\u3002\uff61\u2024\ufe52]{2}",
         r"etc[/\\%]|proc[/\\]|root[/\\]|boot[/\\]|sys[/\\][ckdfb]|config\.sys|sysprep|\.ssh|id_[rde][sdc]|sh_(?:history|profile)|(?:sql|cli|sqlite|python)_history|\.(?:aws|azure|kube|docker|gnupg)|\.git[/\\c-]|\.(?:svn|hg|bzr|cvs|idea)[/\\]|\.ht(?:passwd|access)",

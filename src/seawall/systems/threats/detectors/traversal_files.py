@@ -59,6 +59,12 @@ _INSTALLED = re.compile(
     r"^[\s\"'=]{0,2}/+(?:usr|opt|library|applications|system|volumes|netserver|private|var/(?!www/))/?[^\s]{1,200}$",
     re.IGNORECASE | re.ASCII,
 )
+# What comes with a system or is left by its programs, and is no page of anybody's.
+_DELIVERED = re.compile(
+    r"^[\s\"'=]{0,2}/+(?:usr/(?:share|src|lib(?:32|64|exec)?|sbin|include)/[\w.-]{1,64}/\S|tmp/(?:sess_\w{4}|php\w{6}$))\S{0,200}$",
+    re.ASCII,
+)
+_SHORTENED = re.compile(r"/[\w$!#&@^{}-]{1,6}~\d(?:/|\.|$)", re.ASCII)
 _SETTINGS = re.compile(
     r"\.(?:conf|cnf|cfg|ini|properties|key|pem|crt|p12|pfx|jks|keytab|passwd|secret|token)(?:\.\w{1,8})?[\"']?$",
     re.IGNORECASE | re.ASCII,
@@ -75,7 +81,7 @@ _UNDER_ROOT = re.compile(
     r"|\.(?:git|svn|hg|bzr|cvs|idea|ssh|aws|azure|kube|docker|gnupg|terraform)/[\w./~-]{0,200}"
     r"|\.vscode/(?:sftp|settings|launch)\.json|\.(?:dockerenv|gitconfig|(?:bash|zsh)(?:rc|_profile)|profile|env~|npmrc|pypirc|netrc|pgpass|rhosts|htpasswd|htaccess|ds_store|git-credentials|remote-sync\.json|ftpconfig)"
     r"|\.[\w.-]{1,64}\.sw[opn]|[\w.-]{1,64}\.(?:key|pem|p12|pfx|jks|keytab|kdbx|ovpn)|[\w.-]{1,64}\.(?:php\d?|phtml|aspx?|jspx?|cgi|config|inc|env)(?:\.(?:bak|old|orig|save|swp|swo|tmp|copy|backup|dist|\d)|~|[_-](?:bak|old|backup))"
-    r"|(?:dump|backup|db|database|mysql|mysqldump|data|site|www|sql|users?|prod(?:uction)?)\.sql\.(?:gz|zip|bz2|xz|7z|tar\.gz|tgz|rar))$",
+    r"|(?:dump|backup|db|database|mysql|mysqldump|data|site|www|sql|users?|prod(?:uction)?)\.sql\.(?:gz|zip|bz2|xz|7z|tar\.gz|tgz|rar)|(?:dump|backup|db|database|mysql(?:dump)?)\.sql|flag\.txt)$",
     re.IGNORECASE | re.ASCII,
 )
 _HARMLESS = re.compile(r"\.(?:example|sample|template|dist)$|\.git/?$", re.IGNORECASE | re.ASCII)
@@ -161,7 +167,7 @@ def _judge_whole(plain: str, named: Named | None, kind: PlaceKind) -> float:
         )
     if _ETC.match(plain):
         return 0.86 if _SETTINGS.search(plain) else 0.55 if told else 0.82
-    if _MACHINE.match(plain) or (_SETTINGS.search(plain) and _INSTALLED.match(plain)):
+    if _MACHINE.match(plain) or (_SETTINGS.search(plain) and _INSTALLED.match(plain)) or _DELIVERED.match(plain):
         return 0.55 if told or kind == PlaceKind.PATH else 0.82
     return _judge_under_root(plain.strip(), told=told)
 
@@ -175,7 +181,7 @@ def _judge_under_root(plain: str, *, told: bool) -> float:
 def _judge_drive(plain: str, named: Named | None, *, told: bool) -> float:
     """A path with a drive's letter: folders and programs are what people and monitors look at, other files are not."""
     if named is None:
-        return 0.8 if _PROGRAM_DATA.search(plain) and not told else 0.0
+        return 0.8 if (_PROGRAM_DATA.search(plain) or _SHORTENED.search(plain)) and not told else 0.0
     if named[0] == "secret":
         return 0.93
     if _PROGRAM.search(plain) or not _FILE.search(plain):

@@ -15,7 +15,7 @@ MAX_NAME = 256
 
 _WRAPPER = re.compile(
     r"(?<![\w.-])(?:(?P<php>php://(?:filter|input|stdin|fd|memory|temp|output)|phar://|expect://|zip://|rar://|ogg://|ssh2\.\w+://|glob://|compress\.(?:zlib|bzip2)://)"
-    r"|(?P<file>file:(?:/{1,3}(?:\w|\.|%|~)|/{4,16}|//\\|\\|[a-z]:|\.\.)|netdoc:/|jar:(?:file|https?):)"
+    r"|(?P<file>file:(?:/{1,3}(?:\w|\.|%|~)|/{4,16}|//\\|\\|[a-z]:|\.{1,2}/|\.\.)|netdoc:/|(?:jar|war):(?:file|https?):|vfs(?:zip|file)?:/|bundleresource://|(?P<own>classpath\*?:[\w./*]))"
     r"|(?P<data>data://|data:(?:text/(?:plain|x-php)|application/x-httpd-php)?;?(?:charset=[\w-]+)?(?:;?base64)?,\s*(?:PD9w|PD89|PD9|<\?)))",
     re.IGNORECASE | re.ASCII,
 )
@@ -25,6 +25,14 @@ _SOURCE = re.compile(
     r"^file:/{2,3}[^\s?#]{1,400}\.(?:[cm]?[jt]sx?|vue|svelte|s?css|html?|py|png|jpe?g|svg|pdf)(?:[?#:]\S{0,200})?$",
     re.IGNORECASE | re.ASCII,
 )
+# A wrapper of a name rather than an address: no page comes from there.
+_NAMELESS = re.compile(r"^\s{0,4}file://[\w-]{1,32}(?:\.php\d?)?\s{0,4}$", re.IGNORECASE | re.ASCII)
+# What a server runs, which no browser ever opens.
+_PROGRAM_TEXT = re.compile(
+    r"^[\s\"']{0,2}file:/{2,3}(?:[^\s?#]{1,400}\.(?:py|vue|svelte|ts|tsx)|(?:app|code|srv|workspace|usr/src|var/www)/[^\s?#]{1,400})[\"']?$",
+    re.IGNORECASE | re.ASCII,
+)
+_FETCHED = frozenset({PlaceKind.QUERY, PlaceKind.FORM, PlaceKind.COOKIE})
 _SCRIPT = r"(?:txt|php\d?|phtml|inc|aspx?|jspx?|cgi|sh|pl|dat)"
 _REMOTE = re.compile(
     # The query that is cut off what the server appends.
@@ -45,6 +53,12 @@ _SHARE = re.compile(
     re.IGNORECASE,
 )
 _ADMINISTRATIVE = re.compile(r"^(?:[a-z]|admin|ipc|print|fax)\$$", re.IGNORECASE)
+_ADMINISTRATIVE_URL = re.compile(
+    r"^[\s\"']{0,2}//[\w.-]{1,100}/(?:[c-h]|admin|ipc|print|fax)\$(?:/|$)", re.IGNORECASE | re.ASCII
+)
+_SHELL_URL = re.compile(
+    r"/(?:c99|r57|b374k|wso|p0wny|webshell|backdoor|phpshell)\.|\?&?(?:cmd|exec|command)=", re.IGNORECASE
+)
 _DEVICE = re.compile(
     r"^[\s\"']{0,2}(?:[\w.-]{0,40}[/\\]){0,4}(?:con|aux|nul|prn|com[1-9]|lpt[1-9])(?::\.\w{1,8}|\.(?:aspx?|jspx?|php|cfm))$",
     re.IGNORECASE | re.ASCII,
@@ -81,7 +95,9 @@ def _wrappers(text: str, place: PlaceKind) -> Iterator[Signal]:
             return
         leading = not text[: match.start()].strip("\"'`( =&?<")
         kind = match.lastgroup
-        if kind == "file":
+        if match["own"]:
+            confidence = 0.45 if place in DOCUMENTS or place == PlaceKind.HEADER else 0.86 if leading else 0.5
+        elif kind == "file":
             confidence = _judge_local(text, match, place, leading=leading)
         else:
             filtered = _FILTER.search(text, match.end(), match.end() + 200)
@@ -105,6 +121,10 @@ def _judge_local(text: str, match: re.Match[str], place: PlaceKind, *, leading: 
         return 0.6
     if named and (named[0] == "secret" or place not in DOCUMENTS):
         return 0.9
+    if place == PlaceKind.HEADER and _NAMELESS.match(text):
+        return 0.8
+    if place in _FETCHED and _PROGRAM_TEXT.match(text):
+        return 0.86
     if place == PlaceKind.HEADER or _SOURCE.match(text.strip("\"' \t\r\n")):
         return 0.4
     return 0.86
@@ -112,7 +132,7 @@ def _judge_local(text: str, match: re.Match[str], place: PlaceKind, *, leading: 
 
 def _remote(text: str, kind: PlaceKind) -> Iterator[Signal]:
     remote = _REMOTE.search(text)
-    if remote and (kind != PlaceKind.HEADER or remote[0].startswith("=")):
+    if remote and (kind != PlaceKind.HEADER or remote[0].startswith("=") or _SHELL_URL.search(text)):
         yield _signal("traversal-remote", 0.86, remote, ThreatClass.FILE_INCLUSION)
     elif kind not in DOCUMENTS and kind != PlaceKind.HEADER:
         remote = _BY_ADDRESS.match(text)
@@ -120,6 +140,11 @@ def _remote(text: str, kind: PlaceKind) -> Iterator[Signal]:
             yield _signal("traversal-remote", 0.8, remote, ThreatClass.FILE_INCLUSION)
     share = _SHARE.match(text)
     confidence = _judge_share(share, kind) if share else 0.0
+    if share and share["device"] and (named := wanted(text[:MAX_NAME].replace("\\", "/"))) and named[0] == "secret":
+        confidence = 0.86
+    if share is None:
+        share = _ADMINISTRATIVE_URL.match(text)
+        confidence = 0.86
     if share and confidence:
         yield _signal("traversal-share", confidence, share)
 
