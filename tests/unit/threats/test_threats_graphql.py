@@ -16,6 +16,10 @@ ask = asking(DETECTOR, PlaceKind.GRAPHQL)
             'mutation {a: login(u: "x", p: "1") {t} b: login(u: "x", p: "2") {t} c: login(u: "x", p: "3") {t}}',
             "graphql-tries",
         ),
+        (
+            "{" + " ".join(f'c{index}: applyCoupon(code: "A{index}") {{ok}}' for index in range(3)) + "}",
+            "graphql-tries",
+        ),
         ("mutation {verifyOtp(code: 1) {ok}}\n" * 3, "graphql-tries"),
         ("{posts {author " * 6 + "{id}" + "}" * 12, "graphql-depth"),
         ("query @x @x @x @x @x {a}", "graphql-directives"),

@@ -217,6 +217,8 @@ def test_honest_values_as_they_come_are_not_flagged():
         "{!xmlparser v='a'}",
         "ctx._source.is_admin = true",
         "password:a*",
+        "'} || 5==5 //",
+        "'}) && 'x'=='x",
     ],
 )
 def test_further_words_and_stores_are_found(text):

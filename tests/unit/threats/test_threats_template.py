@@ -245,6 +245,7 @@ def test_templates_as_their_authors_save_them_stay_in_doubt(text):
         "#foreach($i in [1..9])$i#end",
         "{{a=Object}}{{b=new a}}",
         "{% debug %}",
+        "{{dict(x=1)|list|first}}",
     ],
 )
 def test_more_engines_are_read(text):

@@ -68,7 +68,7 @@ _GUESSED: Final = re.compile(
 _WRAPPERS: Final = frozenset(("edges", "node", "nodes", "items", "data", "results", "oftype", "on"))
 """Fields between others of which a path says no more with them than without."""
 _GATES: Final = re.compile(
-    r"log_?in|sign_?in|auth\w*|otp|totp|mfa|two_?factor|verif\w+|pass\w*|reset\w*|redeem\w*|coupon\w*|voucher\w*|pin|token\w*|session\w*",
+    r"(?:(?:apply|use|check|validate|confirm|submit|claim|enter|user|admin|customer|do)_?)?(?:log_?in|sign_?in|auth\w*|otp|totp|mfa|two_?factor|verif\w+|pass\w*|reset\w*|redeem\w*|coupon\w*|voucher\w*|pin|token\w*|session\w*)",
     re.IGNORECASE,
 )
 """What the name of a field begins with that lets somebody in, or pays, when the right words are given to it."""

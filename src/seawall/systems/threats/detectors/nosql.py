@@ -296,7 +296,7 @@ DETECTOR: Final = Detector(
         r"\bdb\[['\"]|while\s{0,4}\(\s{0,4}(?:true|1|!0)|^\s{0,8}function\s{0,4}\(\s{0,4}[a-z0-9_]{0,16}\s{0,4}\)\s{0,4}\{\s{0,4}(?:return|sleep)",
         r"new\s{1,8}date|date\.now|sleep\s{0,4}\(\s{0,4}[0-9]{3}",
         r"['\"|&;})\]]\s{0,10}[!(]{0,4}this\.[a-z]|^\s{0,10}this\.[a-z]",
-        r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]|keys\(\s{0,4}this\s{0,4}\)|tojson[a-z]{0,8}\(|\bemit\s{0,4}\(",
+        r"[;'\"]\s{0,10}\}?\s{0,10}return[\s(!'\"]|keys\(\s{0,4}this\s{0,4}\)|tojson[a-z]{0,8}\(|['\"]\s{0,4}[)}\]]{1,4};?\s{0,4}(?:\|\||&&)|\bemit\s{0,4}\(",
         (
             r"(?:passw?o?r?d?|passphrase|hash|pwd|token|secret|api_?key|otp|pin|salt|admin|staff|superuser|root|username|user_name|login)"
             r"\]?\[[_$]?[a-z_]{2,12}\]"

@@ -45,7 +45,8 @@ _FUNCTION: Final = re.compile(
 )
 # What a document is made of, read by a condition that runs for each.
 _ITSELF: Final = re.compile(
-    r"\bobject\.(?:keys|values|entries)\(\s{0,4}this\s{0,4}\)|\btojson\w{0,8}\(\s{0,4}(?:this|db)\b|\bin\s{1,4}this\s{0,4}\)\s{0,4}\{?\s{0,4}emit\s{0,4}\(",
+    r"\bobject\.(?:keys|values|entries)\(\s{0,4}this\s{0,4}\)|\btojson\w{0,8}\(\s{0,4}(?:this|db)\b|\bin\s{1,4}this\s{0,4}\)\s{0,4}\{?\s{0,4}emit\s{0,4}\("
+    r"|['\"]\s{0,4}[)}\]]{1,4};?\s{0,4}(?:\|\||&&)\s{0,4}(['\"]?)(\w{1,16})\1\s{0,4}={2,3}\s{0,4}\1\2\b",
     re.IGNORECASE,
 )
 _CLOSES: Final = re.compile(r"\s{0,8}(?:[\w.@-]{0,40}['\"]\s{0,4}[)\]};+|&,]|[;)\]}|&])")

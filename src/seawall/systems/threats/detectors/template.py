@@ -51,7 +51,7 @@ _INSIDE = re.compile(
     r"|<#(?:assign|include|import|list|macro)|#(?:set|include|parse|evaluate|foreach)\s*\(|\bdebug\s*\(?\s*\)?\s*$|\bphpinfo\b|\bdump\s*\(|system\.(?:diagnostics|io|reflection)|html\.raw|methodinfo|assembly\.load|\bcat\s+/etc|/etc/passwd|\bwhoami\b"
     r"|\$eval|\$on\b|tostring\s*\(\s*\)\s*\.\s*(?:constructor|chars)|\[\s*['\"]\w+['\"]\s*\]\s*\[\s*['\"]|~\s*['\"]\w{1,4}['\"]\s*~|\"\"\s*\.|''\s*\.|\(\)\s*\.\s*__|\[\]\s*\.|\{\}\s*\."
     # A method of a text, and a name put together from texts: nobody who knows what they say writes them so.
-    r"|['\"]\w{0,32}['\"]\s*\)?\s*\.\s*\w{2,32}\s*\(|\[\s*['\"]\w{0,32}['\"]\s*(?:[+~]|\.\s*concat)|\bdict\s*\([^()]{1,80}\)\s*\|\s*join"
+    r"|['\"]\w{0,32}['\"]\s*\)?\s*\.\s*\w{2,32}\s*\(|\[\s*['\"]\w{0,32}['\"]\s*(?:[+~]|\.\s*concat)|\bdict\s*\([^()]{1,80}\)\s*\|\s*(?:join|list|first)\b"
     r"|\bfacescontext\b|\b(?:page|external|servlet|application)context\b\s*\.|\b(?:request|session|application|page)scope\b|@\w{1,32}\.\w{1,32}\s*\("
     r"|\brequest\s*\.\s*(?:getsession|getservletcontext|setattribute|session)\b|\.\s*(?:globals|data_model|main|vars)\s*(?:\?|\.\s*\w)|\bnew\s+(?:file|java|javax|groovy|processbuilder|url)\b"
     r"|(?<=\s)\.\s?(?:system|exec|shell|command|cmd|run|readfile|writefile|os|eval)\w{0,12}\s+['\"`(]|\bcall\s+\.\w|\bsystem\.(?:get\w+|exit|load\w*|cmd)\s*\(|:os\.cmd"
