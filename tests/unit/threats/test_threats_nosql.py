@@ -217,6 +217,8 @@ def test_honest_values_as_they_come_are_not_flagged():
         "{!xmlparser v='a'}",
         "ctx._source.is_admin = true",
         "password:a*",
+        '{"$or": [{"a": 5}, {"a": {"$ne": 5}}]}',
+        "function() { var a = new Date(); do { b = new Date(); } while (b - a < 9000); return 1; }",
         "'} || 5==5 //",
         "'}) && 'x'=='x",
     ],

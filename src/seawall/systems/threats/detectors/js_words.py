@@ -19,7 +19,7 @@ _WORDS = re.compile(
     r"(?:(?P<assign>(?<![\w$-])(?:window\s*\.\s*\w+|prototype\s*\.\s*\w+|tostring|valueof|tojson|on(?:error|load|focus|message|hashchange|unhandledrejection)|get|set|apply|[a-z_$])\s*[=:]\s*(?:alert|confirm|prompt|eval)\b(?!\s*[(`\w])"
     r"|\.\s*(?:foreach|map|filter|find\w*|some|every|sort|reduce|flatmap|replace\w*|from|then|catch|call|apply|bind)\s*\([^()]{0,40}?(?<!\w)(?:alert|confirm|prompt|eval)\s*[,)]"
     r"|(?<![\w.$-])(?:(?:window|self|top|parent|document)\s*\.\s*)?location\s*=\s*(?:name\b|location\s*\.\s*(?:hash|search)|window\s*\.\s*name|document\s*\.\s*(?:cookie|referrer|url)))"
-    r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames(?:\[\d{1,2}\])?|(?:\w{1,24}\.)?(?:defaultView|contentWindow|parentWindow))\s*(?:\.|\?\.)\s*)?"
+    r"|(?P<dialog>(?<![\w.$])(?:(?:window|self|top|parent|this|globalThis|frames(?:\[\d{1,2}\])?|(?:\w{1,24}\.)?(?:defaultView|contentWindow|parentWindow)|\$event\.view)\s*(?:\.|\?\.)\s*)?"
     r"(?:alert|confirm|prompt|msgbox|print(?=\(\)))(?:/\*[^*]{0,40}\*/|\s|\\?\.(?:call|apply|bind)|\?\.){0,3}+[(`])"
     # A dialog that is called in a way nobody has a reason to write.
     r"|(?P<bare>\(\s*(?:\d\s*,\s*)?(?:alert|confirm|prompt|eval)\s*\)\s*(?:\?\.\s*)?[(`]|\$\{\s*(?:alert|confirm|prompt|eval)\s*\}"
@@ -126,6 +126,8 @@ def _telling(kind: str, word: str, text: str, end: int) -> float:
         if _ARGUMENT.match(text, end):
             return 0.3 if kind == "dialog" or _PASSED.match(text, end) else 0.15
         return -0.2 if word[-2:-1].isspace() else 0.0
+    if kind == "build" and word[:6].lower() == "import":
+        return 0.4 if text.startswith("//", end) else 0.25
     if kind == "cookie":
         told = (_MARKUP if word[-1] in "(`" else _ASSIGNED).match(text, end) is not None
     elif kind == "member":
@@ -133,7 +135,7 @@ def _telling(kind: str, word: str, text: str, end: int) -> float:
     elif kind == "place":
         told = _SENT.match(word + text[end : end + 16]) is not None
     else:
-        told = kind == "build" and word[:6].lower() == "import"
+        told = False
     return 0.25 if told else 0.0
 
 

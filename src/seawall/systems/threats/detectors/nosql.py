@@ -78,6 +78,9 @@ _INNER_FIELD: Final = re.compile(r"\$n?or\]?(?:\[\d{1,3}\])?\[([\w.]{1,64})\]")
 _ALWAYS: Final = re.compile(
     r"\{\s{0,4}\}|\{\s{0,4}[\"']?(\w{1,8})[\"']?\s{0,4}:\s{0,4}[\"']?\1[\"']?\s{0,4}\}|\{\s{0,4}[\"']\d[\"']\s{0,4}:"
 )
+_OTHERWISE: Final = re.compile(
+    r"\{\s{0,4}[\"']?(\w{1,32})[\"']?\s{0,4}:\s{0,4}([\w\"'.-]{1,32})\s{0,4}\}\s{0,4},\s{0,4}\{\s{0,4}[\"']?\1[\"']?\s{0,4}:\s{0,4}\{\s{0,4}[\"']?\$ne[\"']?\s{0,4}:\s{0,4}\2(?![\w.])"
+)
 _NINES: Final = re.compile(r"9{4,}$")
 _PART: Final = re.compile(r"[\w-]+")
 _KEY: Final = re.compile(r"\$(\w{2,16})$")
@@ -211,7 +214,11 @@ def _always(text: str, kinds: str, names: list[str], start: int) -> Signal | Non
     sides = [at for at in operators if names[at] not in ("or", "and", "nor")]
     either = any(names[at] in ("or", "nor") for at in operators)
     vacant = len(sides) > 1 and all(names[at] == "ne" and names[at + 1 : at + 2] in _NOTHING for at in sides)
-    if vacant or (either and not sides and _ALWAYS.search(text) is not None):
+    if (
+        vacant
+        or (either and _OTHERWISE.search(text) is not None)
+        or (either and not sides and _ALWAYS.search(text) is not None)
+    ):
         return Signal("nosql-object", _HIGH, 0.85, start, start + len(text))
     return None
 

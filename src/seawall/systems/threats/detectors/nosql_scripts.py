@@ -97,7 +97,9 @@ def scripts(text: str) -> Iterator[Signal]:
     waits = _WAITS.search(text) if "while" in text or "sleep" in text else None
     if waits is not None:
         closed = _CLOSES.match(text) is not None and len(text) <= _SHORT
-        yield Signal("nosql-script", _CRITICAL, 0.9 if words <= (7 if closed else 2) else 0.5, waits.start(), len(text))
+        alone = text.lstrip()[:8] == "function" and len(text) <= _SHORT
+        sure = 0.9 if alone or words <= (7 if closed else 2) else 0.5
+        yield Signal("nosql-script", _CRITICAL, sure, waits.start(), len(text))
     if "this." in text or "return" in text:
         yield from _conditions(text, words)
 

@@ -31,7 +31,7 @@ _SIGNS = re.compile(r"[\w$]{1,16}\s{0,4}=\s{0,4}~\s{0,4}\[\s{0,4}\]\s{0,4};\s{0,
 # A message for people: three words or more, in which demonstrations are short.
 _SENTENCE = re.compile(r"[(`]\s{0,4}(?P<quote>['\"`])[^\s'\"`<>]{1,40}(?:\s[^\s'\"`<>]{1,40}){2,}")
 _STATED = re.compile(
-    r"\s{0,8}(?:return|var|let|const|function|class|public|private|import|export|async|def|if|for|while)\b[\s(]"
+    r"\s{0,8}(?!import\()(?:return|var|let|const|function|class|public|private|import|export|async|def|if|for|while)\b[\s(]"
 )
 # What makes nothing of the rest of a line, or ends a number that was due.
 _HIDES = re.compile(r"^\s{0,8}\d{1,12}\s{0,4}[;,)+*/&|-]|(?://|/\*|<!--)\s{0,8}[\"'`]?\s{0,8}$")
