@@ -279,3 +279,7 @@ def test_calls_in_odd_places_and_names_that_are_taken_are_found(text):
 )
 def test_words_and_programs_that_call_nothing_stay_in_doubt(text):
     assert ask(text)[1] < 0.6
+
+
+def test_a_line_of_a_program_is_not_acted_upon():
+    assert ask("setTimeout(() => setOpen(false), 300);")[1] < 0.74

@@ -45,6 +45,8 @@ _STATEMENT = 80
 """Characters before what acts on a page up to which it is what the text is about."""
 _MESSAGE = 200
 _ONE_LINE = 240
+_CLOSING = frozenset("\"'`)]};\\")
+"""What ends a text or a bracket that the value did not begin."""
 
 
 def code(text: str) -> Iterator[Signal]:
@@ -70,7 +72,7 @@ def _sure(text: str, script: Script) -> float:
     if at_once:
         confidence += 0.15
     elif script.breaks_out and marked:
-        confidence += 0.25 if words <= 1 and len(text) <= _ONE_LINE else 0.2
+        confidence += 0.25 if words <= 1 and len(text) <= _ONE_LINE and text.lstrip()[:1] in _CLOSING else 0.2
     elif script.breaks_out or marked:
         confidence += 0.12
     else:
