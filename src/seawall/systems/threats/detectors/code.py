@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from seawall.systems.threats.detector import Detector, Signal
+from seawall.systems.threats.detectors.code_forms import TRIGGERS, forms
 from seawall.systems.threats.detectors.code_words import (
     COMMAND_CHAINS,
     EVALUATORS,
@@ -94,6 +95,7 @@ def _signals(text: str) -> Iterator[Signal]:
     gadget = GADGETS.search(text) if any(mark in lower for mark in GADGET_MARKS) else None
     if gadget is not None:
         yield Signal("code-gadget", _CRITICAL, 0.94 if words <= 3 else 0.6, gadget.start(), gadget.end())
+    yield from forms(text, lower, words)
     dunders = _DUNDERS.search(text) if "__" in text else None
     if dunders is not None:
         yield Signal("code-python", _CRITICAL, 0.92 if words <= 6 else 0.5, dunders.start(), dunders.end())
@@ -320,12 +322,13 @@ DETECTOR: Final = Detector(
         r"\bchr\s?\(\s?[0-9]{1,3}\s?\)\s?\.",
         r"\)\s?\(|['\"]\s?\(",
         r"\b[oce]:\+?[0-9]{1,5}:",
-        r"ro0ab|aced0005|\xac\xed\x00\x05|aaeaaad/|\bga[snjru][a-z0-9+/_-]{16}|\bbah[vbo][a-z0-9+/]{16}|\bc[a-z_][\w.]{1,60}\n",
+        r"ro0ab|aced0005|\xac\xed\x00\x05|aaeaaad/|aqaaap////8b|aabaaaa/////|h4si|\bej[wxyz][a-z0-9+/_-]{16}|\b(?:bagx|bqcd|chn0ma|baoimti)|\bga[snjru][a-z0-9+/_-]{16}|\bbah[vbo][a-z0-9+/]{16}|\bc[a-z_][\w.]{1,60}\n",
         r"_\$\$nd_func|!!python|!ruby/|!!(?:javax?|com|org|sun)\.|['\"][@$]type['\"]|#_memberaccess|xwork|ognl|@java\.|t\(java\.",
         r"java\.lang\.|com\.sun\.|org\.apache\.|springframework|java\.beans|objectdataprovider|typeconfuse|groovy\.",
         r"__(?:class|init|bases?|mro|globals|builtins|subclasses|dict|import)__|\\think\\|invokefunction|[\]nk]=(?:exec|passthru|shell_exec|assert|popen|proc_open|phpinfo|call_user)|__construct|call_user_func|request_method\]|<cf(?:execute|object|file)",
         r"(?:^|[^a-z0-9_])(?:open|file|read|include|require)\s?\(\s?['\"]|\.execute\s?\(|compile\s?\(|(?:exec|process|deno|bun)(?:\.|::)[a-z]|jdbc:[a-z]|\[\s{0,4}\"(?:com|org|net|ch|br|oracle|javax|sun)\.",
         r"!!js|!!perl|!!php|!php/|<tag:yaml|__js_function|nd_cc|command(?:\.|::)new",
+        *TRIGGERS,
         r"<dynamic-proxy>|class\s{0,4}=\s{0,4}['\"]java\.|badattributevalue|bootstrapcontext",
     ),
     scan=scan,

@@ -7,10 +7,12 @@ from functools import lru_cache
 
 from seawall.systems.threats.detector import Detector, Signal
 from seawall.systems.threats.detectors.command_calls import calls
+from seawall.systems.threats.detectors.command_lone import as_line, behind_little, inside_little
 from seawall.systems.threats.detectors.prose import in_code, plain_words
 from seawall.systems.threats.detectors.shell_context import is_blob, is_script, is_value
 from seawall.systems.threats.detectors.shell_lexer import Command, commands, reveal
-from seawall.systems.threats.detectors.shell_words import CARRIERS, KINDS, WORDS, carried, quality
+from seawall.systems.threats.detectors.shell_vocabulary import CARRIERS, KINDS, WORDS
+from seawall.systems.threats.detectors.shell_words import carried, quality
 from seawall.systems.threats.model import PlaceKind, Severity, ThreatClass
 
 __all__ = ["DETECTOR"]
@@ -61,9 +63,12 @@ _LISTED = re.compile(
 )
 _PAIRS = re.compile(r"(?:^|[?&])[\w.\[\]-]+=[^&\s]*$")
 _PROMPT = re.compile(r"\s[A-Z]:\\[^>|&;]{0,200}>")
+_CLASS = re.compile(r"[a-z]{0,8}\[[a-z-]{1,6}\][a-z]{0,8}|(?=\w*\?)(?=\w{0,3}\w\?{0,3}\w)[a-z?]{3,8}")
+"""A word of the current folder by a set of letters."""
+_GIVEN_NOTHING = re.compile(r"\s*(?:$|[;|&#\"')}]|\s[-/])")
 _GLUE = frozenset("=:-@_,(![]?~")
 """What makes a part of a longer word of what stands directly before it."""
-_OPENINGS = frozenset(("$(", "`", "<(", ">(", "${"))
+_OPENINGS = frozenset(("$(", "`", "<(", ">(", "${", "${@", "${!", "${*"))
 _PAIR = re.compile(r"&[\w.\[\]-]{1,64}=")
 _TELLING = frozenset(("whoami", "ifconfig", "ipconfig", "netstat", "uname", "systeminfo", "printenv"))
 _SHELLS = frozenset(
@@ -118,7 +123,9 @@ def _wildcard(word: str) -> str:
     return ""
 
 
-def _known(command: Command, original: str) -> tuple[str, bool]:
+def _known(  # noqa: PLR0911 - one return for each way to write a word
+    command: Command, original: str
+) -> tuple[str, bool]:
     """The command word, and whether it was hidden in the text as it came; "" for no command."""
     word, path = command.word, command.path
     glued = command.arguments[:1] in _GLUE and not (command.arguments[0] == "(" and KINDS.get(word) == "cmdlet")
@@ -130,6 +137,10 @@ def _known(command: Command, original: str) -> tuple[str, bool]:
         return word, bool(original) and _is_hidden(command, original)
     if ("?" in word or "*" in word or "[" in word) and path[:1] in {"/", "."}:
         return _wildcard(word), True
+    if _CLASS.fullmatch(word) and command.by and _GIVEN_NOTHING.match(command.arguments):
+        return _wildcard(word), True
+    if word[:1] == "?" and original and word.lstrip("?") in WORDS:
+        return word.lstrip("?"), True
     return "", False
 
 
@@ -149,7 +160,9 @@ def _rate(text: str, command: Command, kind: str, fit: int) -> tuple[str, float]
     """The rule and its confidence by how the command position came about."""
     before = text[max(0, command.start - NEAR) : command.start]
     by = command.by
-    if by == "${":
+    if by[:2] == "${":
+        if len(by) > 2:
+            return "command-substitution", 0.85 if fit != 1 else 0.3
         return "command-substitution", 0.9 if fit >= PLAUSIBLE or (fit == 0 and command.word in _TELLING) else 0.2
     if by in _OPENINGS:
         rate = _BARE if is_script(before) else _INSIDE
@@ -177,16 +190,18 @@ def _behind(text: str, command: Command, kind: str, fit: int) -> tuple[str, floa
     return "command-chain", _BEHIND[kind][fit]
 
 
-def _judge(text: str, command: Command, original: str) -> Signal | None:
+def _judge(text: str, command: Command, original: str, place: PlaceKind) -> Signal | None:
     word, hidden = _known(command, original)
     if not word or (len(word) <= SHORT and not command.path and is_blob(text, command.start)):
         return None
     if command.by == "&" and _PAIR.match(text, command.start):
         return None
     kind, fit = KINDS[word], quality(word, command.arguments)
-    if not (hidden or command.path) and _is_idle(command, word, kind, fit):
+    lone = _lone(text, command, place, fit)
+    if not (hidden or lone or command.path) and _is_idle(command, word, kind, fit):
         return None
     rule, confidence = _rate(text, command, kind, fit)
+    confidence = max(confidence, lone)
     inner, arguments = carried(word, command.arguments)
     if inner:
         kind = KINDS[inner]
@@ -198,12 +213,25 @@ def _judge(text: str, command: Command, original: str) -> Signal | None:
     if hidden:
         confidence = max(confidence + 0.15, 0.85)
         rule = "command-hidden"
-    if confidence >= DOUBTFUL:  # what stands around it only takes from it
+    if confidence >= DOUBTFUL and not (lone and confidence == lone):  # what stands around it only takes from it
         confidence = _context(text, command, rule, confidence, fit)
     if confidence < DOUBTFUL:
         return None
     severity = Severity.CRITICAL if confidence >= 0.7 else Severity.HIGH if confidence >= 0.6 else Severity.MEDIUM
     return Signal(rule, severity, min(0.98, confidence), command.start, command.end)
+
+
+def _lone(text: str, command: Command, place: PlaceKind, fit: int) -> float:
+    """The confidence of a command that is all that a short value says, or adds to another; 0 for others."""
+    if command.word not in KINDS:
+        return 0.0
+    if command.by == "":
+        return as_line(text, command, place, fit)
+    if command.by[0] in ";|&\n\r":
+        return behind_little(text, command, place, text[: command.start], fit)
+    if command.by in {"$(", "`"}:
+        return inside_little(text, command, fit)
+    return 0.0
 
 
 def _is_idle(command: Command, word: str, kind: str, fit: int) -> bool:
@@ -252,13 +280,13 @@ def _listed(text: str, before: str, command: Command) -> float:
     return 0.45 if KINDS.get(first, "phrase") != "phrase" and first != "id" else 0.0
 
 
-def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:  # noqa: ARG001 - the same text means the same in every place
+def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     """Judge one view of a value. Linear in the text."""
     plain, tricks = reveal(text)
     original = text.lower() if tricks else ""
     signals = []
     for command in commands(plain):
-        signal = _judge(plain, command, original)
+        signal = _judge(plain, command, original, kind)
         if signal is not None:
             signals.append(signal)
             if len(signals) >= MAX_SIGNALS:
@@ -279,27 +307,34 @@ def _strength(signal: Signal) -> float:
     return signal.confidence
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 def _either(words: Iterable[str]) -> str:
     # Sorted, so that it is the same text in every process: compiled forms are kept by it.
     return "|".join(sorted(words))
 
 
-_SURE = {"cmdlet", "sharp", "term"}
-_PLAIN = _either(word for word, kind in KINDS.items() if kind in _SURE and word != "w") + "|" + _either(_SHELLS)
+_SURE = frozenset(word for word, kind in KINDS.items() if kind in {"cmdlet", "sharp", "term"} and word != "w") | _SHELLS
 """Words that are telling by themselves where a command may stand."""
-_GIVEN = _either(word for word, kind in KINDS.items() if kind not in _SURE and word not in _SHELLS)
+_OTHERS = WORDS - _SURE
 """Words that are also those of a language: what follows decides."""
-_RUN_BY = _either(word for word, kind in KINDS.items() if kind in {"sharp", "net", "cmdlet", "shell"})
-_WITHOUT = _either(word for word, kind in KINDS.items() if kind in _LONE) + "|" + _either(_SETS)
-"""Words that are telling without arguments where nothing else is in a value."""
-_WHOLE = "|".join(
-    (
-        _either(word for word, kind in KINDS.items() if kind in {"cmdlet", "net", "sharp", "wait"}),
-        _either(_SHELLS),
-        "rm|ls|dir|find|env|exec|eval",
-    )
+_ORDERED = (CARRIERS - _SURE) | _words(
+    """
+net net1 sc reg killall pkill kill declare typeset service docker podman kubectl git apt snap brew pkg port query
+passwd seq factor init logger yes wait bc help let which whereis type finger locate mv cp cat ls find grep head tail
+rm touch cd pip npm node tmux
+"""
 )
-"""Words that may reach for something telling when they begin a value."""
+"""Words with orders that need no option, path or number."""
+_OFTEN = (
+    "sh|bash|dash|zsh|id|ls|cat|whoami|uname|hostname|curl|wget|nc|ncat|ping|sleep|nslookup|dig|env|python|python3|perl"
+    "|ruby|php|node|cmd"
+    "|powershell|pwsh|ifconfig|ipconfig|netstat|ps|pwd|dir|telnet|socat|busybox|rm|chmod|touch|base64|systeminfo|tasklist|certutil"
+)
+"""Words that attackers run behind a word that runs others, or behind the setting of a variable."""
+_PLACE = r"(?:^|[;|&`\n\r(])[\s\"'@(!{+,\\]{0,16}"
 # An option, a path, a number, an address, a redirection or a quotation within the next words.
 _FOLLOWED = (
     r"[\s+<>\"'$`]{1,4}(?:[^\s]{1,32}[\s+]{1,4}){0,2}[^\s]{0,24}(?:-[a-z0-9-]|[/\\<>*~$`0-9\"'|={(%]|[.:][a-z0-9/\\])"
@@ -310,29 +345,23 @@ DETECTOR = Detector(
     category=ThreatClass.COMMAND_INJECTION,
     owasp="A03:2021",
     triggers=(
-        # A separator, then a command word.
-        rf"[;|&`\n\r(][\s\"'@(!{{+,\\]{{0,16}}(?:{_PLAIN})(?:[^a-z0-9_=:]|$)",
-        rf"[;|&`\n\r(][\s\"'@(!{{+,\\]{{0,16}}(?:{_GIVEN}){_FOLLOWED}",
-        rf"[;|&`\n\r(][\s\"'@(!{{+,\\]{{0,16}}(?:(?:net|sc|reg|killall|pkill|declare|typeset)[\s+]|(?:{_either(CARRIERS)})[\s+](?:[^\s]{{1,16}}\s){{0,2}}(?:{_RUN_BY}|id|ls|echo)\b)",
+        # A separator or the start of a value, then a command word. Few long lists: each costs time on all traffic.
+        rf"{_PLACE}(?:{_either(_SURE)})(?:[^a-z0-9_=:]|$)",
+        rf"{_PLACE}(?:{_either(_OTHERS)})(?:\.exe)?(?:{_FOLLOWED}|[\s+\"'|&;#`)]{{0,8}}$)",
+        rf"{_PLACE}(?:{_either(_ORDERED)})[\s+]",
         r"[;|&`\n\r]\s{0,4}(?:echo|print|printf)[\s+]{1,4}[a-z0-9_$%{}-]{1,40}[\s\"'#;|&)]{0,4}$",
-        rf"^[\s\"')]{{0,4}}[;|&]{{1,2}}[\s+]{{0,4}}(?:{_WITHOUT})[\s+\"'|&;#]{{0,4}}$",
-        rf"[;|&`\n\r(]\s{{0,4}}[a-z0-9_]{{1,16}}=[^\s]{{0,32}}\s{{1,4}}(?:{_RUN_BY}|id|ls)[^a-z0-9_=:]",
-        # The whole of a value.
-        rf"^[\s\"'+@!]{{0,8}}(?:{_WHOLE})(?:\.exe)?{_FOLLOWED}",
-        r"^[\s\"'+@!]{0,8}(?:net\s{1,4}(?:user|localgroup|view|accounts|group)|reg\s{1,4}(?:query|add|save|delete|export)\s|kill\s{1,4}-)",
-        r"^[\s\"']{0,8}(?:id|ls|dir|env|ps|pwd|whoami|uname|ifconfig|ipconfig|netstat|hostname)\s{0,4}[|;&]\s{0,4}$",
+        rf"[;|&`\n\r(]\s{{0,4}}[a-z0-9_]{{1,16}}=[^\s]{{0,32}}\s{{1,4}}(?:{_OFTEN})[^a-z0-9_=:]",
+        rf"(?:then|do|else|sudo|exec|nohup|xargs)\s{{1,8}}(?:[a-z0-9_./]{{0,32}}/)?(?:{_OFTEN})[^a-z0-9_]",
         # What is reached for.
         r"/etc/|/etc$|/proc/|/dev/(?:tcp|udp|shm|stdin)|/inet/(?:tcp|udp)|/root/|\.ssh/|id_rsa|bash_history|htpasswd|wp-config|web\.config|(?:boot|win|system)\.ini|passwd|/shadow|[a-z]:[\\/]{1,2}(?:windows|winnt|boot|inetpub|users)|\bhklm|\bhkcu",
         r"s?bin/[a-z?*\[]|system32[\\/]{1,2}[a-z]",
-        rf"(?:then|do|else|sudo|exec|nohup|xargs)\s{{1,8}}(?:[a-z0-9_./]{{0,32}}/)?(?:{_RUN_BY})[^a-z0-9_]",
         # Wildcards, quotes, escapes and variables that hide a word.
-        r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]",
+        r"/[a-z?*]{0,8}[?*][a-z?*]{0,8}/[a-z?*]|[;|&`(]\s{0,4}[a-z]{0,8}(?:\[[a-z-]{1,6}\]|\?[a-z?])",
         r"^\\[nr]/?[a-z]",
-        r"[a-z/](?:''|\"\"|``|\$[@*!(]|\$\{[@*!a-z0-9]|\$[0-9])[a-z/\s]|[;|&`(\s][a-z/]{1,16}(?:\\[a-z]|'[a-z]{1,8}'|\"[a-z]{1,8}\"|\^[a-z])(?:[a-z\\\"'^\s]|$)",
-        r"^[a-z/]{1,16}(?:\\[a-z]|'[a-z]{1,8}'|\"[a-z]{1,8}\"|\^[a-z])[a-z\\\"'^]|[a-z](?:[\\^][a-z]){2}|\\\n[a-z]",
+        r"[a-z/](?:''|\"\"|``|\$[@*!(]|\$\{[@*!a-z0-9]|\$[0-9])[a-z/\s]|[a-z/](?:'[a-z]{1,8}'|\"[a-z]{1,8}\"|[\\^][a-z])|\\\n[a-z]|[a-z]`[a-z]`[a-z]",
         r"[;|&`(\s'\"](?:['\"][a-z]{1,6}['\"]|[\\^][a-z][\\^]?)[a-z'\"]",
+        r"\$\{[@!*#]|\$\{?(?:shell|bash|0)\}?\s?<",
         r"\$\{?ifs|\$\(|\$\{#?[a-z_@*!]{1,16}[:#%/^,@\[]|%[a-z_]{3,24}:~|\{[a-z./]{2,16},|\$'|%0[9bc]|[;&|(]\s{0,4}\$\{?[a-z_]|\$\{[a-z]{2,16}\s",
-        r"[a-z]`[a-z]`[a-z]",
         # Calls that run commands, and forms with no other use.
         r"(?:system|passthru|exec|popen|proc_open|os\.[a-z]{4,8}|subprocess\.[a-z_]{1,16}|processbuilder|spawnsync|execsync|getoutput)\s{0,8}\(",
         r"__import__|child_process|getruntime|wscript\.shell|shell\.application|process\.start|shellexecute|new-object|frombase64string|-e(?:nc|ncodedcommand|c)?\s{1,4}[a-z0-9+/]{16}",

@@ -21,11 +21,11 @@ _CALL = re.compile(
     r"|(?P<ruby>\b(?:kernel|io|process|open3)\s*\.\s*(?:exec|system|spawn|popen\w*|fork|exit|capture\w*)\s*\(|%x[({\[!|][^\n]{1,80}[)}\]!|]|\bqx[/{(!][^\n]{1,80}[/})!])"
     r"|(?P<windows>wscript\.shell|shell\.application|process\.start\s*\(|\bshellexecute\s*\(|new-object\s+(?:system\.)?net\.|frombase64string|-e(?:nc|ncodedcommand|c)?\s+[a-z0-9+/]{16,}={0,2})"
     r"|(?P<perl>@\{\s*\[\s*(?:system|exec)|\bopen\s*\(\s*(?:\w+\s*,\s*)?[\"'](?:\s*\||[^\"'|\n]{1,60}\|\s*[\"']))"
-    r"|(?P<shock>\(\s*\)\s*\{[^}]{0,40}\}\s*(?:;|>_\[)|^[\s\"']{0,4}\(\)\s?\{\s*(?::|_|echo\b|/\w))"
+    r"|(?P<shock>\(\s*\)\s*\{[^}]{0,40}\}\s*(?:;|>_\[)|^[\s\"']{0,4}\(\)\s?\{\s*(?::|_|echo\b|/\w|\(\w{0,16}\)\s?=>))"
     r"|(?P<ssi><!--\s*#\s*(?:exec|include|echo|config|set|printenv|fsize|flastmod)\b|<esi:(?:include|inline|debug|vars|assign|eval|try|choose|remove|comment|text)\b)"
     r"|(?P<socket>/dev/(?:tcp|udp)/[\w.]|\b(?:nc|ncat|netcat)(?:\.\w+)?\s[^|;&]{0,60}-[a-z]*[ec]\b|\bbash\s+-i\b|\bsh\s+-i\b|\bmkfifo\s+/|\d?<&\s?\d|0>&\s?\d|[12]>&\s?(?:0|[3-9]|\d\d)|>&\s?/dev/|pty\.spawn)"
     r"|(?P<expand>%comspec%|\$\(\s*<\s*[/.~]|[;|&`]\s*\.\s+[/~]\w|[;|&`\n\r<]\s*\{cmd\}|%systemroot%[\\/]|%windir%[\\/]|\bcmd(?:\.exe)?[\s,;=]*/[ckv]\b|\$\{?IFS\b|\$\(\(\s*\d+\s*[+*-]\s*\d+\s*\)\)|\$\{?(?:PATH|HOME|SHELL|RANDOM)(?::0:1\})"
-    r"|;\s*\$[a-z_]{1,12}\s*$|[;&|]\s*\$[a-z]\w{0,8}\$[a-z]|=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w|%\w{4,24}:~-?\d{1,3}(?:,-?\d{1,3})?%|\$\{?(?:SHELL|BASH|0)\}?\s+-[a-z]*[cis]\b"
+    r"|;\s*\$[a-z_]{1,12}\s*$|[;&|]\s*\$[a-z]\w{0,8}\$[a-z]|=\$?['\"][^'\"]{1,60}['\"]\s*;\s*\$\w|%\w{4,24}:~-?\d{1,3}(?:,-?\d{1,3})?%|\$\{?(?:SHELL|BASH|0)\}?(?:\s+-[a-z]*[cis]\b|\s?<<<|\s?<\s?[/(])|(?:^[\s\"']{0,4}|[;&|`(]\s{0,4})\$\{![#@*\w]{1,16}\}"
     r"|[;&|(]\s*\$\{\w{1,16}\[[\d@*]{1,3}\]\}|\b(?:[a-z]`){2,16}[a-z])"
     r"|(?P<dotnet>\[(?:system\.)?(?:net\.\w{2,24}|io\.(?:file|directory|compression)\w{0,12}|diagnostics\.process|reflection\.assembly|scriptblock|activator|convert|runtime\.interopservices\.\w{1,16}|text\.encoding)\]::\w{2,32}(?:\(|\.))"
     r"|(?P<preset>\b(?:ld_preload|ld_library_path|bash_env|prompt_command|git_ssh_command|dyld_insert_libraries)=\S|\bfor\s+/f\s[^\n]{0,40}%)"
@@ -123,7 +123,7 @@ def _sure(kind: str, text: str, match: re.Match[str]) -> float:  # noqa: PLR0911
         return 0.88 if quoted_command("'" + match[0][3:], 0) >= KNOWN else 0.3
     if kind == "ruby":
         return (0.45, 0.6, 0.7, 0.9)[told]
-    if kind == "expand" and is_blob(text, match.start()):
+    if kind in {"expand", "socket"} and is_blob(text, match.start()):
         return 0.0
     if kind == "shock" and "function" in text[max(0, match.start() - 30) : match.start()].lower():
         return 0.0

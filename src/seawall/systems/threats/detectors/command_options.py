@@ -37,7 +37,7 @@ _ONLY_OPTIONS = re.compile(
 )
 _ADDRESS = re.compile(r"[\"'\s]*[\w.+-]{1,64}(?:@[\w.-]{1,64}|\\?\"?)\s+(?:-\S{1,64}\s+)*$")
 _FORMULA = re.compile(
-    r"^[\s\"',;]{0,8}[=+@-]{1,2}[^\n]{0,60}?(?:\b(?:dde|webservice|importxml|importhtml|importdata|importfeed|importrange|filterxml|rtd|register\.id)\s*\("
+    r"^[\s\"',;]{0,8}[=+@-]{1,2}[^\n]{0,60}?(?:\b(?:dde|webservice|importxml|importhtml|importdata|importfeed|importrange|filterxml|rtd|register\.id)\s*\(\s*(?:[\"']\s*\w|[\w&$])"
     r"|\b(?:cmd|powershell|pwsh|mshta|rundll32|regsvr32|certutil|wscript|cscript|calc|msexcel|excel|winword)(?:\.exe)?\s*\|\s*'[^'\n]{1,200}'?\s*!)"
     r"|^[\s\"',;]{0,8}[=+@-]{1,2}hyperlink\s*\([^\n]{0,100}[&?][^\n]{0,20}[a-z]{1,2}\d",
     re.IGNORECASE | re.ASCII | re.MULTILINE,

@@ -2,7 +2,8 @@
 
 import re
 
-from seawall.systems.threats.detectors.shell_words import KINDS, quality
+from seawall.systems.threats.detectors.shell_vocabulary import KINDS
+from seawall.systems.threats.detectors.shell_words import quality
 
 
 def _words(text: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ _BLANK = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _SLASH = re.compile(
-    r"\$\{(?:PATH|HOME|PWD|SHELL|OLDPWD)(?::0:1|%%\w{1,12}\*?|:~0,1)\}|\$\((?:echo\s+\.\s*\|\s*tr|tr\s+)[^)]{0,30}\)|%HOMEPATH:~0,-?\d{1,2}%",
+    r"\$\{(?:PATH|HOME|PWD|SHELL|OLDPWD)(?::0:1|%%\w{1,12}\*?|:~0,1)\}|\$\((?:echo\s+\.\s*\|\s*tr\s[^)]{0,30}|tr\s[^)]{0,30}<<<\s*\.\s*)\)|%HOMEPATH:~0,-?\d{1,2}%",
     re.IGNORECASE | re.ASCII,
 )
 _SLICE = re.compile(
@@ -49,7 +49,7 @@ MAX_VARIABLES = 16
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.){1,64})'")
 
 _POSITION = re.compile(
-    r"(?P<by>\$\(|`|\|\|?|&&?|;|[\n\r]|[<>]\(|\$\{IFS\}|[({!](?=\s*[a-z/.]{2})|^(?![\s\"'@(!{+,\\]{0,24}[\n\r])|\b(?:then|do|else|sudo|exec|nohup|xargs|-exec|time)\s|\$\{(?=[a-z]{2,16}[\s}]))"
+    r"(?P<by>\$\(|`|\|\|?|&&?|;|[\n\r]|[<>]\(|\$\{IFS\}|[({!](?=\s*[a-z/.]{2})|^(?![\s\"'@(!{+,\\]{0,24}[\n\r])|\b(?:then|do|else|sudo|exec|nohup|xargs|-exec|time)\s|\$\{[@!*]?(?=[a-z]{2,16}[\s}]))"
     r"[\s\"'@(!{+,\\]{0,24}+(?:(?:then|do|else|if|while|until|begin)\s+)?(?:\w{1,32}=[^\s&;|]{0,64}\s+){0,3}"
     r"(?P<path>(?:[a-z]:)?(?:[\w.?*~\[\]-]*[/\\]){0,8})(?P<word>[a-z?*\[][a-z0-9?*\[\]._-]{0,30})"
     r"(?!\w)",

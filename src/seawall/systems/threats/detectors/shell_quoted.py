@@ -3,7 +3,8 @@
 import re
 
 from seawall.systems.threats.detectors.shell_lexer import commands
-from seawall.systems.threats.detectors.shell_words import KINDS, quality
+from seawall.systems.threats.detectors.shell_vocabulary import KINDS
+from seawall.systems.threats.detectors.shell_words import quality
 
 __all__ = ["KNOWN", "ORDINARY", "TELLING", "UNQUOTED", "quoted_command"]
 

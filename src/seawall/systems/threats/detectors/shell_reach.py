@@ -2,6 +2,8 @@
 
 import re
 
+from seawall.systems.threats.detectors.shell_vocabulary import INTERPRETERS
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -21,12 +23,12 @@ _ADDRESS = re.compile(
 _INNER = re.compile(
     r"\b(?:id|whoami|uname|ls|cat|nc|ncat|curl|wget|ping|nslookup|ifconfig|ipconfig|dir|type|env|hostname|netstat|systeminfo)\b(?![=:(.])"
     r"|\b(?:bash|sh)\s+-|\b(?:system|passthru|popen|eval|exec\w*|spawn\w*|sleep|fsockopen|check_output|getoutput)\s*\(?|\bsocket\b|child_process|subprocess"
-    r"|\bimport\s+(?:os|pty|time|urllib|requests|base64)\b|/dev/tcp|`|print\s.{0,8}<[a-z/]",
+    r"|\bimport\s+(?:os|pty|time|urllib|requests|base64)\b|/dev/tcp|`|\b(?:ztcp|zmodload|runtime|processbuilder)\b|(?<![\d.])(?!127\.|0\.0\.0\.0)\d{1,3}(?:\.\d{1,3}){3}(?![\d.])|>&\s?[\d$]|print\s.{0,8}<[a-z/]",
     re.IGNORECASE | re.ASCII,
 )
 _POWERSHELL = re.compile(
     r"(?:^|\s)-(?:e|ec|en|enc|encodedcommand|nop|noprofile|noni|noninteractive|w|windowstyle|ep|exec|executionpolicy)\b|\biex\b|\biwr\b|\birm\b|invoke-|download(?:string|file)"
-    r"|\b(?:get-(?:process|content|wmiobject|service|localuser)|start-(?:process|sleep|bitstransfer)|new-object|whoami|net\.)|-c(?:ommand)?\s+[\"'&]?\s*[\"{&$]",
+    r"|\b(?:get-(?:process|content|wmiobject|service|localuser)|start-(?:process|sleep|bitstransfer)|new-object|whoami|net\.)|-c(?:ommand)?\s+[\"'&]?\s*(?:[\"{&$]|(?:id|whoami|ls|dir|cat|type|ps|hostname|ipconfig|ifconfig|uname|env|calc|gci|gc)\b)",
     re.IGNORECASE | re.ASCII,
 )
 _TOLD_BY: dict[str, re.Pattern[str]] = {
@@ -56,6 +58,15 @@ _TOLD_BY: dict[str, re.Pattern[str]] = {
             r"^\s*(?:users?\s*(?:\W*|\w\S*.*/add.*|\w\S*\W*)$|localgroup\b[^.!?,]{0,60}$|(?:view|accounts)\W*$|group\s.*admin)",
         ),
         ("reg", r"^\s*(?:query|add|save|delete|export)\s+[\"']?hk"),
+        ("xterm rxvt uxterm gnome-terminal konsole", r"(?<!\S)-(?:display|e|x|-)"),
+        (
+            "echo printf",
+            r">\s?[\"']?(?:/(?:tmp|dev/shm|var/(?:www|tmp)|srv/|etc/|root/|usr/)|\S{1,64}\.(?:php\d?|phtml|jspx?|aspx?|sh|cgi|htaccess)\b|\S{0,64}[\\/](?:inetpub|htdocs|wwwroot)[\\/])",
+        ),
+        ("expr", r"^\s*\d+\s+\\?[*+/-]\s+\d+\s*$"),
+        ("getent", r"\b(?:passwd|shadow|group|hosts)\b"),
+        ("useradd adduser usermod userdel groupadd", r"(?<!\S)(?:-[a-zA-Z]|/add\b)"),
+        ("go", r"^\s*run\s+/(?:tmp|dev/shm|var)/"),
         ("gdb", r"-ex\b|-batch\b"),
         ("gcc cc", r"^\s*-x\s"),
         ("make", r"-f\s*/dev/|--eval"),
@@ -84,11 +95,6 @@ _KNOCKERS = _words(
 ping ping6 fping nslookup dig host whois drill finger test-connection test-netconnection
 """
 )
-_INTERPRETERS = _words(
-    """
-bash sh dash ash zsh ksh python python2 python3 perl ruby php node nodejs lua tclsh script expect exec eval env
-"""
-)
 
 
 def tells(word: str, arguments: str) -> bool:
@@ -104,7 +110,7 @@ def tells(word: str, arguments: str) -> bool:
         return _ADDRESS.search(arguments) is not None
     if word in {"powershell", "pwsh"}:
         return _POWERSHELL.search(arguments) is not None
-    return word in _INTERPRETERS and _runs(word, arguments)
+    return word in INTERPRETERS and _runs(word, arguments)
 
 
 _CODE = re.compile(r"(?:^|\s)(?:-[a-z]*[cer]\b|<<<)\s*(.*)", re.DOTALL)

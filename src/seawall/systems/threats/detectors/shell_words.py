@@ -1,69 +1,12 @@
-"""The command words of Unix and Windows, each with what makes its arguments plausible.
-
-Many are ordinary words, too (cat, find, more, sort, type, host, who): only a command position and plausible arguments
-make a command of them.
-"""
+"""What makes the arguments of a command word plausible, by its kind."""
 
 import re
 from collections.abc import Callable
 
 from seawall.systems.threats.detectors.shell_reach import tells
+from seawall.systems.threats.detectors.shell_vocabulary import CARRIERS, KINDS, WORDS
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-__all__ = ["CARRIERS", "KINDS", "WORDS", "carried", "quality"]
-
-_BY_KIND = {
-    # No word of any language: telling in a command position even without arguments.
-    "sharp": """
-whoami uname telnetd reboot shutdown poweroff ifconfig ipconfig netstat systeminfo tasklist hostname getent lsof lsblk
-printenv phpinfo nslookup lscpu ps pwd chmod chown chgrp mkdir rmdir mknod mkfifo crontab useradd userdel
-usermod adduser groupadd visudo sudo su iptables sysctl systemctl uptime dmesg base64 base32 xxd hexdump gunzip
-bunzip2 unzip certutil bitsadmin mshta regsvr32 rundll32 wmic cscript wscript schtasks taskkill msiexec icacls
-vssadmin wevtutil attrib findstr netsh tracert traceroute nmap arp route busybox setenv unset xargs nohup chroot
-insmod lsmod mount umount mysqldump psql sqlite3 apt-get dpkg rpm tcpdump socat ncat openssl lwp-download
-lwp-request tftp rcp xcopy robocopy quser qwinsta dsquery nltest fdisk gzip egrep fgrep chattr pcalua forfiles
-installutil regasm regsvcs msbuild odbcconf cmstp wbadmin bcdedit fsutil newgrp
-""",
-    # Telling without arguments only directly behind a separator.
-    "term": "ls id dir env ver df du ss ip vol w last",
-    # They read or change files: a path, an option or a wildcard follows.
-    "file": """
-cat tac nl more less head tail type sort uniq od strings rev cut paste diff cp mv rm del erase copy move ren
-touch find locate grep sed awk gawk mawk tee tar zip vi vim nano ln stat file wc dd rd md source install cmp comm
-fold split ed fmt pr shred truncate cpio ar nawk join read whereis which dog tr make
-""",
-    # They wait or knock at another's door: a number, an address or an option follows.
-    "wait": "sleep usleep ping ping6 timeout waitfor fping choice",
-    # They fetch or connect: an address follows.
-    "net": """
-wget curl nc netcat telnet ftp ftpget ftpput sftp ssh scp rsync dig host fetch lynx links w3m aria2c axel whois
-finger drill
-""",
-    # They run what follows.
-    "shell": """
-sh bash dash ash zsh ksh csh tcsh fish rbash pwsh powershell cmd python python2 python3 perl ruby php
-node nodejs lua gcc cc java tclsh pip pip3 npm gem go exec eval env script expect gdb
-""",
-    "echo": "echo print printf expr",
-    # Only with the very words that follow in attacks.
-    "phrase": """
-net reg sc at start kill reboot shutdown halt poweroff history export set who finger mail sendmail killall pkill call
-true false test nice ionice stdbuf setsid strace doas builtin command time trap alias declare typeset compgen exit
-""",
-    # PowerShell's verbs, a hyphen in them.
-    "cmdlet": """
-iex iwr irm invoke-expression invoke-webrequest invoke-restmethod invoke-command start-process get-process
-get-content get-childitem gci get-service get-wmiobject new-object start-bitstransfer set-executionpolicy
-add-type write-host start-sleep get-computerinfo get-netipaddress get-localuser resolve-dnsname test-connection
-test-netconnection gwmi gc
-""",
-}
-KINDS: dict[str, str] = {word: kind for kind, words in reversed(_BY_KIND.items()) for word in words.split()}
-WORDS = frozenset(KINDS)
+__all__ = ["carried", "quality"]
 
 _SENSITIVE = re.compile(
     r"/etc/(?!nginx/|apache2/|cron\.d/|systemd/)|/etc$|/proc/(?:self|\d|version|cpuinfo|net|mounts)|/var/(?:mail|spool)|/root/"
@@ -92,7 +35,7 @@ _NUMBER = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _RUN = re.compile(
-    r"^\s*(?:-\w{1,16}\s+){0,2}(?:-{1,2}(?:[a-z]*[ceirm]\b|enc|nop|ep|exec|command|file|version|w\b|sta\b|noprofile)|/[ckqv]\b|<(?!\d)|[\w./-]+\.(?:sh|py|pl|rb|php|js|ps1|bat)\b|\S*://|iex\b|(?:get|set|start|stop|new|add|out|test|write|remove|import|resolve)-[a-z]{3,20}\b)|invoke-|download(?:string|file)|[\"']import\s",
+    r"^\s*(?:-\w{1,16}\s+){0,2}(?:-{1,2}(?:[a-z]*[ceirmv]\b|enc|nop|ep|exec|command|file|version|help|w\b|sta\b|noprofile)|/[ckqv]\b|<(?!\d)|[\w./-]+\.(?:sh|py|pl|rb|php|js|ps1|bat)\b|\S*://|iex\b|(?:get|set|start|stop|new|add|out|test|write|remove|import|resolve)-[a-z]{3,20}\b)|invoke-|download(?:string|file)|[\"']import\s",
     re.IGNORECASE | re.ASCII,
 )
 _PHRASE = re.compile(
@@ -105,12 +48,6 @@ _ADMINISTERS = re.compile(
     r"|bios|startup|cpu)(?:\s+(?:list|get|call|where)\b|\s*$)|javascript:|\w{1,32}\.dll\b)",
     re.IGNORECASE | re.ASCII,
 )
-CARRIERS = _words(
-    """
-builtin busybox command doas env eval exec ionice nice nohup setsid stdbuf strace sudo time timeout trap xargs
-"""
-)
-"""They run the command that follows them."""
 _CARRIED = re.compile(
     r"^(?:\s+(?:-{1,2}[\w{}=-]{1,24}|\d+(?:\.\d+)?[smhd]?|\w{1,32}=\S{0,64}))*\s+[\"']?(?:[\w./-]*/)?([a-z][\w-]{0,24})(?:\.exe)?(?![\w-])",
     re.IGNORECASE | re.ASCII,
@@ -153,8 +90,8 @@ _ORDERS: dict[str, re.Pattern[str]] = {
     "declare": re.compile(r"\s*-[a-z]"),
     "exit": re.compile(r"\s*\d{1,3}\s*$"),
     "export": re.compile(r"\s*(?:-p\b|\w{1,24}=)"),
-    "killall": re.compile(r"\s*-?\w[\w.-]*\s*[\"';]?\s*(?:#.*)?$"),
-    "pkill": re.compile(r"\s*-?\w[\w.-]*(?:\s+\S+)?\s*[\"';]?\s*(?:#.*)?$"),
+    "killall": re.compile(r"\s*(?:-\w{1,12}\s+){0,3}\w[\w.-]*\s*[\"';]?\s*(?:#.*)?$"),
+    "pkill": re.compile(r"\s*(?:-\w{1,12}\s+){0,3}\w[\w.-]*(?:\s+\S+)?\s*[\"';]?\s*(?:#.*)?$"),
     "call": re.compile(r"\s*\S+\.(?:bat|cmd|exe)\b|\s*:\w", re.IGNORECASE),
     "halt": re.compile(r"\s*(?:-|now\b)"),
     "poweroff": re.compile(r"\s*(?:-|now\b)"),
@@ -166,6 +103,37 @@ _ORDERS: dict[str, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
     "typeset": re.compile(r"\s*-[a-z]"),
+    "ip": re.compile(r"\s*(?:-|(?:a|addr|address|r|route|l|link|neigh|rule|netns)(?:\s|$))"),
+    "pip": re.compile(r"\s*(?:-|(?:list|freeze|show|install|config|download)\b)"),
+    "npm": re.compile(r"\s*(?:-|(?:list|ls|config|install|exec|root|bin)\b)"),
+    "tmux": re.compile(r"\s*(?:-|ls\b|list-|new\b)"),
+    "screen": re.compile(r"\s*-[a-z]"),
+    "kill": re.compile(r"\s*-(?:\d{1,2}|[a-z]{1,7})\s"),
+    "net1": _PHRASE,
+    "docker": re.compile(r"\s*(?:-|(?:ps|images?|info|version|inspect|exec|run|container|volume|network)\b)"),
+    "podman": re.compile(r"\s*(?:-|(?:ps|images?|info|version|inspect|exec|run)\b)"),
+    "kubectl": re.compile(r"\s*(?:-|(?:get|exec|config|describe|auth|run|cp|version)\b)"),
+    "git": re.compile(r"\s*(?:-|(?:log|status|config|clone|show|diff|remote|branch|grep|archive|help)\b)"),
+    "service": re.compile(r"\s*(?:-{2}|[\w@.-]{1,32}\s+(?:start|stop|status|restart|reload)\b)"),
+    "apt": re.compile(r"\s*(?:-|(?:install|update|upgrade|list|remove|purge|show|search)\b)"),
+    "snap": re.compile(r"\s*(?:-|(?:install|list|remove|info|run)\b)"),
+    "brew": re.compile(r"\s*(?:-|(?:install|list|info|update)\b)"),
+    "pkg": re.compile(r"\s*(?:-|(?:install|info|update|query)\b)"),
+    "port": re.compile(r"\s*(?:-|(?:install|installed)\b)"),
+    "yes": re.compile(r"\s*(?:$|>|\w{1,8}\s*$)"),
+    "seq": re.compile(r"\s*(?:-\w+\s+)?\d+(?:\s+-?\d+){0,2}\s*$"),
+    "factor": re.compile(r"\s*\d{3,}\s*$"),
+    "bc": re.compile(r"\s*(?:<<<|-)"),
+    "passwd": re.compile(r"\s*(?:-|root\b)"),
+    "query": re.compile(r"\s*(?:user|session|process|termserver)\b"),
+    "install": re.compile(r"\s*-\w"),
+    "init": re.compile(r"\s*[0-6]\s*$"),
+    "wait": re.compile(r"\s*-n\b|\s*\d+\s*$"),
+    "help": re.compile(r"\s*(?:/|net\b|dir\b)"),
+    "time": re.compile(r"\s*(?:/t\b|-p\b)"),
+    "logger": re.compile(r"\s*(?:-\w|[\w-]{1,24}\s*$)"),
+    "bind": re.compile(r"\s*-[a-z]\b"),
+    "let": re.compile(r"\s*\w{1,16}(?:=|\+\+)"),
 }
 """What follows a word of the kind `phrase` that has orders of its own."""
 
@@ -175,9 +143,17 @@ def _ordered(arguments: str, word: str) -> bool:
     return own.match(arguments) is not None
 
 
+_COMMENT = re.compile(r"[\"')]{0,2}\s+#[^\n]{0,40}$")
+
+
+def _prints(arguments: str, _word: str) -> bool:
+    message = _COMMENT.sub("", arguments)
+    return _FILE.search(arguments[:80]) is not None or _MESSAGE.match(message) is not None
+
+
 _FITS: dict[str, Callable[[str, str], bool]] = {
     "cmdlet": lambda _arguments, _word: True,
-    "echo": lambda arguments, _word: bool(_FILE.search(arguments[:80]) or _MESSAGE.match(arguments)),
+    "echo": _prints,
     "file": _named,
     "net": _connects,
     "phrase": _ordered,
@@ -199,15 +175,31 @@ def carried(word: str, arguments: str) -> tuple[str, str]:
     return match[1].lower(), "" if word == "trap" and _SIGNAL.match(rest) else rest
 
 
+_ALL_FILES = re.compile(r"\s{1,4}\*\s*[\"')]?\s*")
+_REDIRECTED = re.compile(r"\s*(?<![=-])[0-9&]?>{1,2}\s?(?:&\s?[\d-]|[\"']?/(?:dev|tmp|var)/|nul\b)", re.IGNORECASE)
+_FEW = 4
+"""Words before a redirection: more of them are prose."""
+
+
 def quality(word: str, arguments: str) -> int:
     """Rate how well arguments fit a command word: 0 none at all, 1 no fit, 2 plausible, 3 telling.
 
     Telling is what only attackers and administrators of the machine itself ask for, even when it is all of a value.
     """
     if _GIVEN.match(arguments):
-        return 0
+        return 2 if _ALL_FILES.fullmatch(arguments) and KINDS[word] in {"file", "term", "echo"} else 0
+    fit = _quality(word, arguments)
+    if fit <= 1 and ">" in arguments:
+        redirected = _REDIRECTED.search(arguments[:120])
+        if redirected is not None and len(arguments[: redirected.start()].split()) < _FEW:
+            return 2
+    return fit
+
+
+def _quality(word: str, arguments: str) -> int:
     kind = KINDS[word]
-    fits = _FITS[kind](arguments, word)
+    own = _ORDERS.get(word) if kind != "phrase" else None
+    fits = (own is not None and own.match(arguments) is not None) or _FITS[kind](arguments, word)
     if tells(word, arguments):
         return 3 if fits or not arguments.lstrip()[:1].isalpha() else 2
     if kind != "phrase" and _SENSITIVE.search(arguments[:80] if kind in {"file", "term"} else arguments) is not None:

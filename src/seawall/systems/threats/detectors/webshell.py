@@ -38,8 +38,33 @@ _CGI = re.compile(
     r"\A(?:\s{0,4}GIF8[79]a\W{0,4})?\s{0,4}#!\s{0,4}/[\w/.]{1,40}[\s\S]{0,2000}?(?:QUERY_STRING|HTTP_[A-Z]{2,24}|FieldStorage|param\(|content-type\s?:\s?text/|/dev/tcp/|\bsocket\b)",
     re.IGNORECASE,
 )
-_SYMBOLS = re.compile(r"(?:\$_+\s{0,4}[=.\[][^;]{0,60};\s{0,4}){2}")
+_SYMBOLS = re.compile(
+    r"(?:\$_+\s{0,4}[=.\[][^;]{0,60};\s{0,4}){2}|\$\{\$_{1,4}\}\s?[\[{(]|\$_{1,8}\s?=\s?\(?\s?['\"][^'\"\n]{1,40}['\"]\s?[\^|&]\s?['\"]"
+)
 """Code that has no letters in it."""
+_ASKS = (
+    r"(?:cgi\.fieldstorage|flask\.request|request\.(?:args|form|values|get|post|params|query|getparameter|querystring|body|headers|cookies|item|json|data)|req\.(?:query|body|params|headers|url)"
+    r"|\bparams\s?[.\[(]|param\s?\(|query_string|path_info|(?:os\.)?(?:environ|env)\b[\[.({'\"\s]{1,4}(?:get\b)?[\['\"({]{0,3}(?:query_string|path_info|http_)|ngx\.(?:req|var)\b|r\.(?:args|url\.query|formvalue)"
+    r"|\bcgi\s?(?:->|::|\.)\s?(?:new|param)|fieldstorage\s?\(|\burl\.query|searchparams|\bc\.(?:query|param)\s?\(|self\.get_argument|sys\.argv|(?:url|form|cgi)\.\w{1,16}#|\$_(?:get|post|request|cookie|server)|request\s?[\[(])"
+)
+_DOES = (
+    r"(?:os\.(?:popen\d?|system|exec[lv]\w{0,2}|execute)\s?\(|subprocess\.\w{3,16}\s?\(|commands\.get\w{0,16}\s?\(|child_process|exec(?:sync|file)?\s?\(|spawn(?:sync)?\s?\(|io\.popen\s?\(|(?<![\w.])system\s?[({'\"]?|kernel\.\w{3,8}"
+    r"|open3|%x[({\[|]|qx[/{(]|`[^`\n]{1,60}`|\.execute\s?\(|getruntime|processbuilder|process\.start|exec\.command|cfexecute|loadstring\s?\(|dofile\s?\(|(?<![\w.])eval\s?\(?|instance_eval|__import__|popen\s?\()"
+)
+_ELSEWHERE = re.compile(
+    rf"`[^`\n]{{0,40}}?{_ASKS}|{_DOES}[^\x00]{{0,120}}?{_ASKS}|{_ASKS}[^\x00]{{0,120}}?{_DOES}",
+    re.IGNORECASE | re.ASCII,
+)
+"""A script of Python, Ruby, Perl, Node, Lua, Go, Groovy or ColdFusion that runs what a request says."""
+_PROBE = re.compile(
+    r"\A\W{0,4}<[?%](?:php\b|=)?[^>]{0,200}?\b(?:unlink\s?\(\s?__file__|(?:echo|print|die|exit|var_dump|print_r)\b\s?\(?\s?(?:md5|sha1|strrev|str_rot13|base64_\w+|getenv|phpversion|php_uname|get_\w+|getcwd|\d{1,9}\s?[*+-]|__\w+__)|response\.write|out\.print)",
+    re.IGNORECASE | re.ASCII,
+)
+"""A page that a scanner puts in place to see whether it is run."""
+_FIELDS = frozenset((PlaceKind.PATH, PlaceKind.QUERY, PlaceKind.COOKIE, PlaceKind.HEADER))
+_UPLOADED = _FIELDS | {PlaceKind.MULTIPART, PlaceKind.FILENAME, PlaceKind.BODY}
+MAX_PROBE = 300
+"""Characters of a page of that kind."""
 _SETTINGS = re.compile(
     r"(?:^|[\s;,>\"'])(?:php_(?:admin_)?(?:value|flag)\s+)?(?:auto_(?:append|prepend)_file\s*[=\s]|(?:addtype|addhandler|sethandler|forcetype)\s+[\"']?(?:application/x-httpd-(?:ea-)?php|php\d?-script|cgi-script|application/x-httpd-cgi|server-parsed)"
     r"|options\s[^\n]{0,40}\+execcgi|(?:disable_functions|open_basedir|allow_url_include|suhosin\.executor\.disable_eval)\s*=|scriptprocessor\s*=\s*[\"']|<buildproviders>)",
@@ -65,7 +90,8 @@ _SCRIPT_FILE = re.compile(
 )
 _DISGUISED = re.compile(
     r"(?:^|[/\\=])[\w.()\x20-]{1,80}\.(?:php\d?|pht|phtml|phar|asp|aspx|ashx|asa|cer|jsp|jspx|cfm|pl|cgi)(?:(?:[;:]|%00|\x00)\.?[a-z]{2,4}\d?|[;:]\.[\w.]{1,10}|\x00|%00|::\$data|\.{2,})\s*$"
-    r"|(?:^|[/\\=])[\w()\x20-]{1,80}\.(?:jpe?g|png|gif|pdf|txt|docx?|bmp|ico)\.(?:php\d?|pht|phtml|phar|aspx?|ashx|jspx?|cfm|cgi)(?:[;:%\x00.].{0,10})?$",
+    r"|(?:^|[/\\=])[\w()\x20-]{1,80}\.(?:jpe?g|png|gif|pdf|txt|docx?|bmp|ico)\.(?:php\d?|pht|phtml|phar|aspx?|ashx|jspx?|cfm|cgi)(?:[;:%\x00.].{0,10})?$"
+    r"|(?:^|[/\\=])[\w()\x20-]{1,40}\.(?:php\d?|pht|phtml|phar|aspx?|ashx|jspx?|cfm|cgi|pl)\.(?:jpe?g|png|gif|bmp|ico|webp)$",
     re.IGNORECASE | re.ASCII,
 )
 """A script's name that passes for an image's or a text's."""
@@ -93,7 +119,9 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
     return signals[:MAX_SIGNALS]
 
 
-def _written(text: str, kind: PlaceKind, *, prose: bool) -> Iterator[Signal]:
+def _written(  # noqa: C901 - one condition for each form
+    text: str, kind: PlaceKind, *, prose: bool
+) -> Iterator[Signal]:
     """Code that runs on arrival, and settings that make it run."""
     direct = _DIRECT.search(text)
     if direct:
@@ -103,6 +131,14 @@ def _written(text: str, kind: PlaceKind, *, prose: bool) -> Iterator[Signal]:
             break
         if opening[0][:2] != "<%" or _BYTES.search(text, opening.end(), opening.end() + 40) is None:
             yield _code(text, opening, prose=prose)
+    if len(text) <= MAX_PROBE and (kind in _FIELDS or kind == PlaceKind.MULTIPART):
+        probe = _PROBE.match(text)
+        if probe:
+            yield _signal("webshell-probe", 0.85, 0, probe.end())
+    if not prose and len(text) <= MAX_CODE and kind in _UPLOADED:
+        elsewhere = _ELSEWHERE.search(text)
+        if elsewhere:
+            yield _signal("webshell-script", 0.86, elsewhere.start(), elsewhere.end())
     symbols = _SYMBOLS.search(text) if "$_" in text else None
     if symbols:
         yield _signal("webshell-symbols", 0.88, symbols.start(), symbols.end())
@@ -179,6 +215,7 @@ DETECTOR = Detector(
         r"auto_(?:append|prepend)_file|addtype\s|addhandler\s|sethandler\s|forcetype\s|\+execcgi|disable_functions|open_basedir|allow_url_include|disable_eval|scriptprocessor|buildproviders|^\s{0,4}#!|^gif8[79]a\W{0,4}#!",
         r"<\?(?:php|=|[\s@$])|<%|<script[^>]{0,64}(?:runat|php)",
         r"(?:eval|assert|system|exec|passthru|popen|execute|include|require|create_function|preg_replace|unserialize)\s{0,8}[(\s]\s{0,8}[@\"'$(a-z]{1,24}[^a-z]{0,4}(?:\$|\(|request|\[)",
+        r"cgi\.fieldstorage|flask|query_string|path_info|req(?:uest)?\.(?:args|form|values|get|post|params|query|getparam|body|headers|cookies|url|item|json|data)|\bparams\s?[.\[(]|param\s?\(|ngx\.|formvalue|url\.query|cgi(?:->|::|\.)|fieldstorage|get_argument|searchparams|cfexecute|\$\{\$_",
         r"\$_{1,8}\s{0,4}[=.]|\$_(?:get|post|request|cookie)|getruntime|@eval|@assert|edoced_46esab|base64_decode|ini_set",
         r"c99|r57|b374k|wso|weevely|webadmin\.|phpspy|antichat|locus7s|gny\.|c100|phpremoteview|nstview|alfa|indoxploit|mini_?shell|backdoor|perlcmd|cmdasp|aspxspy|aspydrv|jsp(?:spy|browser|filebrowser)|cmd_?jsp|regeorg|neoreg|tunnel\.|p0wny|chopper|behinder|godzilla|antsword",
         r"(?:shell[0-9]{0,3}|bypass[0-9]?|sh3ll|marijuana|leafmailer|gel4y|wp-(?:vcd|tmp|feed|cd)|wikindex|fw|lock360|xleet[a-z0-9_]{0,16}|priv8[a-z0-9_]{0,16}|an0nym0us[a-z0-9_]{0,16})\.(?:ph|as|js|cf|pl|cg|txt)",
