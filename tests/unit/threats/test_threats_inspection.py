@@ -124,6 +124,11 @@ def test_json_one_after_the_other_is_json():
         assert found("/", JSON, body) == [(K.JSON, "a", False)]
 
 
+def test_a_string_in_a_document_is_read_as_what_it_says():
+    body = json.dumps({"query": '{ user(id: "1\\" or <evil>") { id } }'}).encode()
+    assert (K.GRAPHQL, "query", False) in found("/", JSON, body, detectors=(marker(word='" or <evil>'),))
+
+
 def test_a_batch_of_documents_is_looked_at_as_a_whole():
     batch = b"[" + b",".join([b'{"query": "mutation { a }"}'] * 3) + b"]"
     whole = marker(word="a }\nmutation", kinds=frozenset({K.GRAPHQL}))

@@ -7,7 +7,7 @@ from enum import IntEnum
 from seawall.core.request import Header, Request
 from seawall.systems.threats.inspection.decoding import decode_bytes, percent_decoded
 from seawall.systems.threats.inspection.fastexit import INERT, INERT_TEXT, Seen
-from seawall.systems.threats.inspection.nested import nested
+from seawall.systems.threats.inspection.nested import nested, unescaped
 from seawall.systems.threats.inspection.policy import Caps
 from seawall.systems.threats.inspection.sweep import Ends, blind, worth_reading
 from seawall.systems.threats.model import PlaceKind
@@ -259,7 +259,7 @@ def add_graphql(document: str, basket: Basket) -> None:
     basket.items.append((kind, "query", document, False, Scope.WHOLE))
     strings = _GRAPHQL_STRING.findall(document) if '"' in document else ()
     for block, plain in strings[: basket.room(len(strings))]:
-        basket.add(kind, "query", block or plain)
+        basket.add(kind, "query", block or (unescaped(plain) if "\\" in plain else plain))
 
 
 def _add_if_graphql(value: str, basket: Basket) -> None:
