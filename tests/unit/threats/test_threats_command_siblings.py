@@ -42,7 +42,17 @@ OTHERS = (
     '() { (q)=>\\\' bash -c "echo q"',
 )
 HONEST_VALUES = (
-    *("Game; Set; Match", "maths|history", "users and groups", "yes; true", "price & label", "date|time|place", "top"),
+    *(
+        "Game; Set; Match",
+        "id;title",
+        "id;date",
+        "maths|history",
+        "users and groups",
+        "yes; true",
+        "price & label",
+        "date|time|place",
+        "top",
+    ),
     *(
         "whoami movie",
         "cat in the hat",

@@ -42,6 +42,8 @@ time title cls path locale seq at jobs hash cal sync halt init wait times dirs s
 exit reboot
 """
 )
+_COLUMN = re.compile(r"[\s\"']{0,4}[A-Za-z_]{2,24}[\s\"']{0,4}")
+"""The name of a column, as the first line of a table has it: `id;title`."""
 _REST = re.compile(r"[\s\"'|&;#`)}\]]*(?:(?:#|--|//|\bor\b|\brem\b).{0,20})?$", re.IGNORECASE)
 _TOKENS = re.compile(r"\s{1,4}(?:[\w@.:/\\*-]{1,40})(?:\s{1,4}[\w@.:/\\*=-]{1,40}){0,2}\s{0,4}[\"'`)#]{0,3}\s{0,4}")
 _TALK = re.compile(
@@ -82,6 +84,8 @@ def behind_little(text: str, command: Command, place: PlaceKind, before: str, fi
         return 0.0  # texts of several lines
     kind = KINDS[command.word]
     if fit == 0 and _REST.match(text, command.end) is not None:
+        if command.word in PLAIN_LANGUAGE and _COLUMN.fullmatch(before):
+            return 0.0
         if not before.strip(" \t\r\n\"')") or command.word in _SETS or kind in {"sharp", "term"}:
             return 0.8
     elif fit == 1:
