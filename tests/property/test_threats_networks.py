@@ -90,6 +90,7 @@ HEXTETS = st.lists(st.text("0123456789aF ", max_size=5), max_size=10).map(":".jo
 
 @given(st.text("0123456789abcdefF: _+-.g%/", max_size=40) | V6.map(str) | HEXTETS)
 @example(":::")
+@example("00000: ::")
 @example("1:2:3:4:5:6:7::")
 @example("::ffff:c000:207")
 def test_addresses_in_groups_are_read_as_the_standard_library_reads_them(text):

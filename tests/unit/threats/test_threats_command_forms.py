@@ -129,6 +129,7 @@ HONEST = (
     "=SUM(A1:B2)",
     '=HYPERLINK("https://example.com","x")',
     "-5 degrees",
+    "<b>this & more</b> to come",
     "--help",
     "--output=json",
     "delete(id);",
@@ -142,6 +143,13 @@ HONEST = (
 @pytest.mark.parametrize("text", ATTACKS)
 def test_what_runs_a_command_is_found(text):
     assert ask(text)[1] >= 0.75
+
+
+@pytest.mark.parametrize(
+    "text", ['=IMPORTRANGE("https://docs.example/d/1","A1:B2")', '=HYPERLINK("https://x.example/?id="&A2,"open")']
+)
+def test_a_formula_that_fetches_or_links_is_only_tagged(text):
+    assert ask(text)[1] == 0.6
 
 
 @pytest.mark.parametrize("text", HONEST)

@@ -214,12 +214,13 @@ def _plain_v6(text: str) -> int | None:
         groups += last
     if len(groups) != _GROUPS or "" in groups:
         return None
+    digits = "".join([group.rjust(4, "0") for group in groups])
+    if len(digits) != 4 * _GROUPS or not digits.isalnum():  # white space would count for nothing
+        return None
     try:
-        raw = bytes.fromhex("".join([group.rjust(4, "0") for group in groups]))
+        return int.from_bytes(bytes.fromhex(digits), "big")
     except ValueError:
         return None
-    # White space counts for nothing there, so sixteen bytes are eight groups of at most four digits.
-    return int.from_bytes(raw, "big") if len(raw) == 2 * _GROUPS else None
 
 
 @lru_cache(maxsize=4096)

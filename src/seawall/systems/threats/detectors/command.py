@@ -61,6 +61,7 @@ _LAST = re.compile(r"[\s=&?,/]")
 _LISTED = re.compile(
     r"[\w \-]{1,40}(?:\|[\w \-]{0,40}){3,64}$|[\w \"'&.-]{1,40}(?:\|\s{0,2}[\"']?\w[\w \"'&.-]{0,40}){2,64}$"
 )
+_END_TAG = re.compile(r"\s*</[a-z][a-z0-9]{0,15}>", re.IGNORECASE)  # and no file to read from
 _PAIRS = re.compile(r"(?:^|[?&])[\w.\[\]-]+=[^&\s]*$")
 _PROMPT = re.compile(r"\s[A-Z]:\\[^>|&;]{0,200}>")
 _CLASS = re.compile(r"[a-z]{0,8}\[[a-z-]{1,6}\][a-z]{0,8}|(?=\w*\?)(?=\w{0,3}\w\?{0,3}\w)[a-z?]{3,8}")
@@ -131,7 +132,7 @@ def _known(  # noqa: PLR0911 - one return for each way to write a word
     glued = command.arguments[:1] in _GLUE and not (command.arguments[0] == "(" and KINDS.get(word) == "cmdlet")
     if (command.arguments and glued) or (word == "ps" and _PROMPT.match(command.arguments)):
         return "", False
-    if path and not _BIN.search(path) and "?" not in path and "*" not in path:
+    if _END_TAG.match(command.arguments) or (path and not _BIN.search(path) and "?" not in path and "*" not in path):
         return "", False
     if word in WORDS:
         return word, bool(original) and _is_hidden(command, original)

@@ -42,6 +42,8 @@ _FORMULA = re.compile(
     r"|^[\s\"',;]{0,8}[=+@-]{1,2}hyperlink\s*\([^\n]{0,100}[&?][^\n]{0,20}[a-z]{1,2}\d",
     re.IGNORECASE | re.ASCII | re.MULTILINE,
 )
+_RUNS = re.compile(r"\||\b(?:dde|rtd|register)", re.IGNORECASE)
+_CELL = re.compile(r"&\s*\$?[a-z]{1,2}\$?\d", re.IGNORECASE)
 _CONVERTED = re.compile(
     r"push\s+graphic-context[^\x00]{0,400}?(?:url\(|image\s+over)|<image[^>]{0,100}(?:href\s*=\s*[\"'](?:msl|text|caption|label|ephemeral|vid|mvg|https?:[^\"']{0,200}\|))"
     r"|\b(?:msl|ephemeral|mvg|caption|label|text):@?/(?:etc|tmp|proc|var)/|/outputfile\s*\(\s*%pipe%|%pipe%",
@@ -76,7 +78,12 @@ def options(text: str) -> Iterator[Signal]:
         yield Signal("command-option", severity, confidence, match.start(), min(len(text), match.end() + 40))
     formula = _FORMULA.search(text) if "(" in text or "!" in text else None
     if formula is not None:
-        yield Signal("command-formula", Severity.CRITICAL, 0.86, formula.start(), formula.end())
+        # Sheets that people keep fetch and link, too; none of theirs starts a program or fetches what cells hold.
+        link = "hyperlink" in formula[0].lower()
+        leaks = not link and _CELL.search(text, formula.end(), formula.end() + 200) is not None
+        runs = leaks or _RUNS.search(formula[0]) is not None
+        severity, confidence = (Severity.CRITICAL, 0.86) if runs else (Severity.HIGH, 0.6)
+        yield Signal("command-formula", severity, confidence, formula.start(), formula.end())
     converted = _CONVERTED.search(text) if ":" in text or "%" in text or "(" in text else None
     if converted is not None:
         yield Signal("command-converter", Severity.CRITICAL, 0.84, converted.start(), converted.end())

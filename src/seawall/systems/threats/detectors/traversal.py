@@ -196,8 +196,8 @@ def scan(text: str, kind: PlaceKind) -> Sequence[Signal]:
 
 def _signal(rule: str, confidence: float, start: int, end: int, text: str) -> Signal:
     severity = Severity.CRITICAL if confidence >= 0.9 else Severity.HIGH if confidence >= 0.6 else Severity.MEDIUM
-    size = len(text)
-    return Signal(rule, severity, min(0.98, confidence), min(start, size), min(end, size))
+    end = min(end, len(text))
+    return Signal(rule, severity, min(0.98, confidence), min(start, end), end)
 
 
 def _strength(signal: Signal) -> float:
