@@ -1,4 +1,4 @@
-"""Detection of techniques that no detector is fitted on: by class, by place in a request, and by encoding.
+"""Detection of techniques from lists of our own: by class, by place in a request, and by encoding.
 
 The rows are those of `tests/unit/threats/techniques`. Run as `python benchmarks/threats/techniques.py`; `--only xss`
 looks at one class, `--misses FILE` writes down what passed, one JSON object a line.
