@@ -160,7 +160,7 @@ async def test_nobody_fails_or_waits_and_no_more_than_the_fair_shares_pass(
         last = first
         while last < len(admitted) and admitted[last] <= began + 1.0:
             last += 1
-            # Limit and burst once by the store, once by the shares of all processes when it is lost, once by the new one.
-            # Times are those of four processes on a machine that may be busy: a tenth for what they tell late.
-            assert last - first <= rate * 1.0 * 1.1 + 3 * burst + PROCESSES
+        # Limit and burst once by the store, once by the shares of all processes when it is lost, once by the new one.
+        # Times are those of four processes on a machine that may be busy: a tenth for what they tell late.
+        assert last - first <= rate * 1.0 * 1.1 + 3 * burst + PROCESSES
     assert len(admitted) >= 0.5 * rate * (admitted[-1] - admitted[0]), "hardly anything passed"

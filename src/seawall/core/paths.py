@@ -8,7 +8,7 @@ def compared_path(path: str) -> str:
 
     RFC 3986 section 3.3 lets a segment have parameters after `;`, and servers such as Tomcat and Jetty take them off
     before they look for what answers, and before dots are resolved: `/public/..;/admin` is `/admin` to them, hence to
-    rules. A server that knows of no parameters sees another path, and rules take it for the one that they name.
+    rules. A server that knows of no parameters sees the path as it came, so whoever compares paths asks about both.
     """
     if ";" not in path:
         return path

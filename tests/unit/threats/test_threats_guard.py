@@ -114,7 +114,9 @@ def test_the_longest_route_sets_the_mode():
     assert world.ask(b"/legacy/hard" + ATTACK, client="192.0.2.8").action is Action.BLOCK
     assert world.ask(b"/legacyx" + ATTACK, client="192.0.2.9").action is Action.BLOCK
     assert world.ask(b"/static" + ATTACK, client="192.0.2.10").action is Action.ALLOW
-    assert world.ask(b"/static;v=2" + ATTACK, client="192.0.2.10").action is Action.ALLOW
+    # Whoever knows of no parameters sees another path there, and whoever does here.
+    assert world.ask(b"/static;v=2" + ATTACK, client="192.0.2.12").action is Action.BLOCK
+    assert world.ask(b"/pay/..;/static" + ATTACK, client="192.0.2.13").action is Action.BLOCK
     assert world.ask(b"/static/..;/pay" + ATTACK, client="192.0.2.11").action is Action.BLOCK
 
 

@@ -122,6 +122,7 @@ def test_json_one_after_the_other_is_json():
     for between in (b"", b" ", b"\n"):
         body = between.join((b'{"a": "x"}', b'{"a": "<evil>"}', b'{"b": {}}'))
         assert found("/", JSON, body) == [(K.JSON, "a", False)]
+    assert found("/", JSON, b'{"a": "x}{y"}\n{"a": "<evil>"}') == [(K.JSON, "a", False)]
 
 
 def test_a_string_in_a_document_is_read_as_what_it_says():
@@ -140,14 +141,46 @@ def test_a_packed_body_that_does_not_say_so_is_unpacked():
     assert found("/", FORM, gzip.compress(b"a=%3Cevil%3E")) == [(K.FORM, "a", False)]
 
 
+@pytest.mark.parametrize("between", [b"", b"\r\n"])
+def test_what_stands_beside_a_packed_body_is_read_as_well(between):
+    packed = gzip.compress(b"a=1") + between
+    assert found("/", FORM, packed + b"&a=%3Cevil%3E") == [(K.FORM, "a", False)]
+    part = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n<evil>\r\n--b--\r\n'
+    multipart = ((b"content-type", "multipart/form-data; boundary=b"),)
+    assert found("/", multipart, packed + part) == [(K.MULTIPART, "f", False)]
+
+
+@pytest.mark.parametrize("declared", [(), ((b"content-encoding", "gzip"),)])
+def test_all_members_of_a_packed_body_are_read(declared):
+    body = gzip.compress(b"a=1") + gzip.compress(b"&b=%3Cevil%3E")
+    assert found("/", (*FORM, *declared), body) == [(K.FORM, "b", False)]
+
+
 def test_a_raw_upload_is_a_file():
     upload = ((b"content-type", "application/octet-stream"),)
     shell = marker("web-shell", category=ThreatClass.WEB_SHELL)
-    for body in (b"<html><evil></html>", b"a text with <evil> in it", b"a=<evil>"):
+    for body in (b"<html><evil></html>", b"<?xml version='1.0'?><svg><evil></svg>", b"a text with <evil> in it"):
         assert found("/", upload, body) == []
         assert found("/", upload, body, detectors=(shell,)) == [(K.BODY, "", False)]
-    assert found("/", upload, b'{"a": "<evil>"}') == [(K.JSON, "a", False)]
     assert found("/", ((b"content-type", "image/png"),), b"\x89PNG\x00\x00<evil><?php", detectors=(shell,)) != []
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"a": "<evil>"}', (K.JSON, "a", False)),
+        (b'{"a": "<evil>",}', (K.BODY, "", False)),
+        (b"a=%3Cevil%3E", (K.FORM, "a", False)),
+        (b"<a><b>x &lt;evil&gt;</b></a>", (K.XML, "b", False)),
+    ],
+)
+def test_octets_that_an_interface_may_read_are_read(body, place):
+    assert found("/", ((b"content-type", "application/octet-stream"),), body) == [place]
+
+
+@pytest.mark.parametrize("noise", [b"\x01" * 30, b"%PDF-1.7\n"])
+def test_what_is_said_to_be_text_is_read_as_text(noise):
+    assert found("/", ((b"content-type", "text/plain"),), noise + b"<evil>") == [(K.BODY, "", False)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +208,7 @@ def test_what_begins_as_an_object_of_java_is_no_digest():
 def test_what_is_no_text_is_not_read_as_one():
     noise = bytes((number * 37) % 256 for number in range(2000)) + b"<evil>"
     assert found("/", JSON, noise) != [], "whatever is said to be JSON is read"
-    assert found("/", ((b"content-type", "application/x-ndarray"),), noise) == []
+    assert found("/", ((b"content-type", "application/x-ndarray"),), noise) == [], "there is a null byte in it"
     assert found("/", (), b"\x1f\x8b\x08 is how gzip begins, and this is none: <evil>, as it is written") == [
         (K.BODY, "", False)
     ]

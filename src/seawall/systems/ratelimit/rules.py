@@ -334,8 +334,11 @@ def path_test(paths: Iterable[str]) -> Callable[[str], bool]:
     below = tuple(f"{prefix}/" for prefix in prefixes)
 
     def matches(path: str) -> bool:
-        if ";" in path:
-            path = compared_path(path)
+        if path in exact or path.startswith(below):
+            return True
+        if ";" not in path:
+            return False
+        path = compared_path(path)  # as a server sees it that knows of parameters
         return path in exact or path.startswith(below)
 
     return matches

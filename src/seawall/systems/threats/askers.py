@@ -12,6 +12,8 @@ __all__ = ["Askers", "network_of"]
 
 _FEW = 2
 _LOOKED_AT = 64
+_MAX_FACED = 8192
+_DOTS = 2
 _FACE = frozenset({b"authorization", b"cookie", b"user-agent"})
 
 
@@ -72,6 +74,8 @@ class Askers:
         subject = subject_of_address(client)
         faces = self._faces.get(subject)
         if faces is None:
+            if len(self._faces) >= _MAX_FACED:
+                return
             faces = self._faces[subject] = set()
         if len(faces) < MANY_FACES:
             face = 0
@@ -92,4 +96,6 @@ class Askers:
 def network_of(subject: str) -> str | None:
     """Return the /24 that an IPv4 client is in, as a subject; None for any other."""
     head, dot, _ = subject.rpartition(".")
-    return f"network:{head[7:]}.0/24" if dot and ":" not in head[7:] else None
+    return (
+        f"network:{head[7:]}.0/24" if dot and head.count(".") == _DOTS and head[7:].replace(".", "").isdigit() else None
+    )

@@ -126,11 +126,12 @@ class ClientWatch:
             self._scores.learn(features)
             return None
         self.odd += 1
-        told = self._told.pop(window.client, None)
+        subject = subject_of_address(window.client)
+        told = self._told.pop(subject, None)
         if told is not None and 0.0 <= now - told < _QUIET:
-            self._told[window.client] = told
+            self._told[subject] = told
             return None
-        self._told[window.client] = now
+        self._told[subject] = now
         if len(self._told) > _MAX_TOLD:
             del self._told[next(iter(self._told))]
         count = window.requests

@@ -32,6 +32,7 @@ _DEEDS = 2.5
 """Seconds between two words on what clients did."""
 _BINARY = (b"image/", b"audio/", b"video/", b"font/", b"application/grpc", b"application/zip", b"application/pdf")
 _PASS = Ruling()
+_STRICTNESS = {Mode.OFF: 0, Mode.LOG: 1, Mode.BLOCK: 2}
 _SEVERITIES = {
     Level.LOW: Severity.LOW,
     Level.MEDIUM: Severity.MEDIUM,
@@ -294,7 +295,15 @@ class ThreatGuard:
         snapshot = self.snapshot
         if not snapshot.routes:
             return snapshot.policy.mode
-        path = compared_path(request.path.decode("latin-1"))
+        path = request.path.decode("latin-1")
+        mode = self._mode_of(path)
+        if ";" in path:
+            # Whoever is behind may see either path; the stricter of their modes holds.
+            mode = max(mode, self._mode_of(compared_path(path)), key=_STRICTNESS.__getitem__)
+        return mode
+
+    def _mode_of(self, path: str) -> Mode:
+        snapshot = self.snapshot
         best, found = -1, snapshot.policy.mode
         for prefix, mode in snapshot.routes:
             inside = path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")

@@ -24,7 +24,12 @@ _CHARSETS = frozenset(
 _FORM = re.compile(r"[\w.%\[\]$*-]{1,128}=")
 _BINARY = frozenset({"image", "audio", "video", "font"})
 _FILES = frozenset({"application/octet-stream", "binary/octet-stream", "application/pdf", "application/zip"})
+_PROBE = 512
+_OPENS = frozenset("{[")
+# A file that people upload; interfaces take other documents.
+_PAGE = re.compile(r"\s{0,64}<(?:!doctype\s{1,8}html|html|svg|\?xml[^>]{0,128}\?>\s{0,64}<svg)\b", re.IGNORECASE)
 _GZIP = b"\x1f\x8b\x08"
+_GZIP_WINDOWS = (16 + zlib.MAX_WBITS,)
 
 
 def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -> None:
@@ -39,8 +44,19 @@ def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -
     encoding = request.header(b"content-encoding")
     if encoding is not None and encoding.strip().lower() not in {b"", b"identity"}:
         body = _decompressed(body, encoding.strip().lower(), basket)
-    elif body[:3] == _GZIP:  # beacons are packed by scripts that cannot say so, as it would make them ask first
-        body = _unpacked(body, (16 + zlib.MAX_WBITS,), basket.caps.bytes + 1) or body
+    elif body[:3] == _GZIP:
+        # Beacons are packed by scripts that cannot say so, as it would make them ask first.
+        unpacked = _unpacked(body, _GZIP_WINDOWS, basket.caps.bytes + 1)
+        if unpacked:
+            _add_capped(request, unpacked, basket, over_cap)
+            media = (request.header(b"content-type") or b"").lower()
+            if b"form" not in media:
+                return
+            # Who knows of no packing finds fields in it as it is.
+    _add_capped(request, body, basket, over_cap)
+
+
+def _add_capped(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -> None:
     if len(body) > basket.caps.bytes:
         basket.partial = "bytes"
         body = body[: basket.caps.bytes]
@@ -50,7 +66,7 @@ def add_body(request: Request, body: bytes, basket: Basket, over_cap: OverCap) -
         _add_by_type(request, body, basket)
 
 
-def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
+def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:  # noqa: C901 - one branch for each kind
     declared = decode_bytes(request.header(b"content-type") or b"")
     media = declared.partition(";")[0].strip().lower()
     if media.startswith("multipart/") and add_multipart(declared, body, basket):
@@ -66,15 +82,21 @@ def _add_by_type(request: Request, body: bytes, basket: Basket) -> None:
         add_json(text, basket, valid=valid)
         if not valid:
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
-    elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain") and media not in _FILES):
+    elif media.endswith("xml") or (start == "<" and not media.startswith("text/plain") and not _is_page(media, text)):
         add_xml(text, basket)
-    elif media.partition("/")[0] in _BINARY or media in _FILES or is_binary(body):
+    elif media.partition("/")[0] in _BINARY or b"\x00" in body[:_PROBE] or (media in _FILES and is_binary(body)):
         if is_worth_reading(body):
             basket.items.append((PlaceKind.BODY, "", text, False, Scope.FILE))
     elif _FORM.match(text) and media not in {"text/plain", "text/html", "text/csv", "text/markdown"}:
         add_pairs(text, PlaceKind.FORM, basket)
+    elif media in _FILES and start not in _OPENS:
+        basket.items.append((PlaceKind.BODY, "", text, False, Scope.FILE))
     else:
         basket.items.append((PlaceKind.BODY, "", text, False, Scope.ALL))
+
+
+def _is_page(media: str, text: str) -> bool:
+    return media in _FILES and _PAGE.match(text) is not None
 
 
 def _text(body: bytes, declared: str) -> str:
@@ -91,7 +113,7 @@ def _decompressed(body: bytes, encoding: bytes, basket: Basket) -> bytes:
     """Return at most one byte more than the cap, so that a small body that grows without end costs no more."""
     bound = basket.caps.bytes + 1
     if encoding in {b"gzip", b"x-gzip"}:
-        windows: tuple[int, ...] = (16 + zlib.MAX_WBITS,)
+        windows: tuple[int, ...] = _GZIP_WINDOWS
     elif encoding == b"deflate":
         windows = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # RFC 9110 section 8.4.1.2: some send it without the wrapper
     else:
@@ -104,9 +126,18 @@ def _decompressed(body: bytes, encoding: bytes, basket: Basket) -> bytes:
 
 
 def _unpacked(body: bytes, windows: tuple[int, ...], bound: int) -> bytes | None:
+    """Return what a body unpacks to, all of its members one after the other (RFC 1952 section 2.2), up to a bound."""
     for window in windows:
+        parts: list[bytes] = []
+        left, rest = bound, body
         try:
-            return zlib.decompressobj(window).decompress(body, bound)
+            while rest and left > 0:
+                stream = zlib.decompressobj(window)
+                parts.append(stream.decompress(rest, left))
+                left -= len(parts[-1])
+                rest = stream.unused_data
         except zlib.error:
-            continue
+            if not parts:
+                continue
+        return b"".join(parts)
     return None

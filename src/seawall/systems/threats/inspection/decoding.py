@@ -188,7 +188,7 @@ def _add_base64(text: str, chain: tuple[str, ...], found: list[View]) -> None:
     """Add what a base64 value, or a data URL within it, says; its own decodings too, but no base64 within base64."""
     if "base64" in chain:
         return
-    stripped = text.strip()
+    stripped = text.strip(" \t\r\n\f\v")
     token = stripped if _BASE64.fullmatch(stripped) else ""
     if not token and ";base64," in text:
         data = _DATA_URL.search(text)

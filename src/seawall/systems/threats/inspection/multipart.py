@@ -13,6 +13,7 @@ _BOUNDARY = re.compile(r'boundary\s{0,8}=\s{0,8}(?:"([^"]{1,200})"|([^\s;,"]{1,2
 _PARAMETER = re.compile(
     r"""[;\s](filename|name)(\*?)\s{0,8}=\s{0,8}(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"?|([^;\r\n]*))""", re.IGNORECASE
 )
+_TEXT = re.compile(r"^content-type\s{0,8}:\s{0,8}text/", re.IGNORECASE | re.MULTILINE)
 _MAX_HEAD = 8192
 
 
@@ -52,5 +53,5 @@ def _add_part(part: bytes, basket: Basket) -> None:
                 basket.items.append((PlaceKind.FILENAME, name, value, False, Scope.ALL))
     if not is_file:
         basket.add(PlaceKind.MULTIPART, name, decode_bytes(content))
-    elif content and len(content) <= basket.caps.part_bytes and is_worth_reading(content):
+    elif content and len(content) <= basket.caps.part_bytes and (is_worth_reading(content) or _TEXT.search(head)):
         basket.items.append((PlaceKind.MULTIPART, name, decode_bytes(content), False, Scope.FILE))

@@ -40,8 +40,10 @@ def is_json(text: str) -> bool:
     try:
         msgspec.json.decode(text.lstrip("\ufeff"), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
+        if "\n" in text and _is_lines(text):
+            return True
         lines = _BETWEEN.sub("}\n{", text)
-        return "\n" in lines and _is_lines(lines)
+        return lines != text and _is_lines(lines)
     return True
 
 

@@ -14,7 +14,7 @@ Ends = Callable[[bytes], "Sequence[int] | None"]
 # A value without any of these is decoded to nothing else, unless it is base64 as a whole.
 _MARKS = (b"%", b"&", b"\\", b"+", b"/*", b"\x00", b";base64,")
 # Begun by a character rather than by an anchor, for which a search would stop at each place.
-_BASE64_LINE = re.compile(rb"\n((?:[A-Za-z0-9+/]{12,}|[A-Za-z0-9_-]{12,})={0,2})(?=\n)")
+_BASE64_LINE = re.compile(rb"\n([ \t\r\f\v]*+(?:[A-Za-z0-9+/]{12,}|[A-Za-z0-9_-]{12,})={0,2}[ \t\r\f\v]*+)(?=\n)")
 
 
 def blind(_raw: bytes) -> None:
@@ -47,9 +47,12 @@ def worth_reading(lines: str, ends: Ends) -> set[int] | None:
         if special in raw:
             _add_marked(raw, special, found)
     raw = b"\n%b\n" % raw
+    line = at = 0
     for match in _BASE64_LINE.finditer(raw):
+        line += raw.count(b"\n", at, match.start())
+        at = match.start()
         if INERT.fullmatch(match[1]) is None:
-            found.add(raw.count(b"\n", 0, match.start()))
+            found.add(line)
     return found
 
 

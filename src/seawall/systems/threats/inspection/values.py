@@ -58,6 +58,7 @@ _MANY = 4
 """Pairs from which on one look at all of them costs less than one at each."""
 _SHORT = 16
 # In a name, these begin an expression that goes on in the value; or an operator, which means nothing without it.
+_DOCUMENTS = ("{", "[", "%7b", "%5b")
 _SPLIT = re.compile(r"['\"`\s()<>;|$]|%(?:2[0247-9]|3[bBcCeE]|60|7[cC]|0[9aAdD])")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
@@ -226,6 +227,8 @@ def _worth_reading(pairs: list[str], ends: Ends) -> list[str]:
     count = len(pairs)
     wanted = {numbers[line] % count for line in worth} if numbers else set()
     wanted.update(index for index in numbers if index < count and _SPLIT.search(names[index]) is not None)
+    # The strings of a document are values by themselves.
+    wanted.update(index for index, value in enumerate(values) if value[:3].lower().startswith(_DOCUMENTS))
     return [pairs[index] for index in sorted(wanted)]
 
 
