@@ -252,5 +252,6 @@ def held(engine: RateLimitEngine) -> float:
     return sum(one.leases.held() for one in engine._rules)
 
 
-TestSharedCounts = SharedCounts.TestCase
-TestSharedCounts.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestSharedCounts = pytest.mark.timeout(240)(SharedCounts.TestCase)  # a history that fails takes a while to shorten
+# Other histories each time, in the gate as well: there are too many for any 150 of them to stand for all.
+TestSharedCounts.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=False)
