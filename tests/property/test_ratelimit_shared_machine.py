@@ -144,30 +144,34 @@ class SharedCounts(RuleBasedStateMachine):
         answers = None if away else self.counts.take(ask.asks, self.now)
         result = engine.settle(ask, answers, self.now)
         number = self.engines.index(engine)
+        barred = {}
         for one, told in zip(ask.asks, answers or (), strict=not away):
             self.granted[number, one.key, told.at] = self.now
             waits = [window.retry_after for window in told.windows if not window.allowed]
             if not told.allowed and max(waits) > 0.0 and one.windows[0].cost > 0.0:
                 limits = tuple(window.limit for window in one.windows)
                 until = self.now + min(max(waits), max(window.window for window in one.windows))
-                self.barred[number, one.key] = (self.now, until, one.windows[0].cost, limits)
+                barred[number, one.key] = (self.now, until, one.windows[0].cost, limits)
         if away and self.failure is StoreFailure.CLOSED and any(one.binding for one in ask.asks):
             assert not result.allowed
         if away and self.failure is StoreFailure.OPEN and not result.allowed:
             assert result.rule == "local"
         self.take(engine, result, begun)
+        self.barred.update(barred)
 
     @rule(place=st.integers(0, 1000), cost=st.sampled_from([None, 0.5, 1.0]))
     def refund(self, place: int, cost: float | None) -> None:
         if self.results:
             engine, result = self.results[place % len(self.results)]
             engine.refund(result, self.now, cost)
+            self.forget(engine)
 
     @rule(place=st.integers(0, 1000), cost=st.sampled_from([0.0, 1.0, 3.0]))
     def correct(self, place: int, cost: float) -> None:
         if self.results:
             engine, result = self.results[place % len(self.results)]
             engine.correct(result, self.now, cost)
+            self.forget(engine)
 
     @rule(place=st.integers(0, 1000))
     def release(self, place: int) -> None:
@@ -209,10 +213,16 @@ class SharedCounts(RuleBasedStateMachine):
             if one.windows[0].cost >= cost and limits == tuple(window.limit for window in one.windows):
                 assert not since <= self.now < until, "a refusal was forgotten before its time"
 
+    def forget(self, engine: RateLimitEngine) -> None:
+        """Expect no refusal of an engine's to be remembered: something was given back, so there may be room again."""
+        number = self.engines.index(engine)
+        self.barred = {key: barred for key, barred in self.barred.items() if key[0] != number}
+
     def take(self, engine: RateLimitEngine, result: LimitResult, begun: float) -> None:
         assert result.reason is not Reason.SHED
         if not result.allowed:
             assert result.retry_after >= 0.0
+            self.forget(engine)  # what other rules had taken for it came back
             return
         self.far = max(self.far, self.now)
         self.results.append((engine, result))
