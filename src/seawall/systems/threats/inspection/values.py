@@ -57,8 +57,8 @@ _NESTING = 3
 _MANY = 4
 """Pairs from which on one look at all of them costs less than one at each."""
 _SHORT = 16
-# In a name, these begin an expression that goes on in the value; or an operator, which means nothing without it.
 _DOCUMENTS = ("{", "[", "%7b", "%5b")
+# In a name, these begin an expression that goes on in the value; or an operator, which means nothing without it.
 _SPLIT = re.compile(r"['\"`\s()<>;|$]|%(?:2[0247-9]|3[bBcCeE]|60|7[cC]|0[9aAdD])")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{0,255}")
 NAMES_SEEN_AS_PATHS = frozenset({"constructor", "prototype", "__proto__"})
