@@ -119,7 +119,8 @@ class _Run:
         await self._load.drain(seconds=5.0)
         await asyncio.sleep(_REPORT_SECONDS)
         with contextlib.suppress(OSError):  # what is missing then shows in the problems
-            self._refused = (await self._gateway.get("/api/system/rate-limit"))["refused"]
+            limited = (await self._gateway.get("/api/system/rate-limit"))["refused"]
+            self._refused = {**limited, **(await self._gateway.get("/api/system/threat-detection"))["refusals"]}
         return self._outcome()
 
     async def _happen(self) -> None:

@@ -1,4 +1,6 @@
-"""Judge a value as if it stood between quotes in a query: what comes after the quote that ends the text early.
+"""Judge a value as if it stood between quotes in a query. Long: a list of what may follow a quote, each a few lines.
+
+It is about what comes after the quote that ends the text early.
 
 Only what follows the first such quote counts, as the query has ended there; an honest apostrophe is followed by
 letters, a space and a word, or nothing.
