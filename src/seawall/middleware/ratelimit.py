@@ -36,6 +36,8 @@ _EMPTY = LimitContext()
 _REQUEST = "seawall_request"
 _RESPONSE = "seawall_response"
 _RELEASES = "seawall_releases"
+_REQUEST_KEY = "seawall.request"
+"""Key of the scope to what tells requests apart that one response answers."""
 _TRY_AGAIN_LATER = 1013
 """WebSocket close code of the IANA registry for an overloaded or limiting server."""
 
@@ -175,7 +177,7 @@ def limited(
             held = False
             try:
                 answered = await _call(endpoint, args, kwargs)
-                held = result.holds and _hold(answered, release)
+                held = result.holds and _hold(answered, release, request.scope)
             finally:
                 if not held:
                     release()
@@ -265,18 +267,18 @@ def _response(result: LimitResult, families: Sequence[str], scope: Scope) -> Any
     return response
 
 
-def _hold(response: Any, release: Callable[[], None]) -> bool:  # noqa: ANN401 - whatever the endpoint gives
-    """Let a response call `release` when it was sent, or could not be; tell whether it is a response at all."""
+def _hold(response: Any, release: Callable[[], None], scope: Scope) -> bool:  # noqa: ANN401 - whatever the endpoint gives
+    """Let a response call `release` once it answered this request, or could not; tell whether it is a response."""
     from starlette.responses import Response  # noqa: PLC0415 - as above
 
     if not isinstance(response, Response):
         return False
     kind: Any = type(response)
-    if not hasattr(response, _RELEASES):  # else another limiter holds it, too
+    if not hasattr(response, _RELEASES):  # else another limiter holds it, too, or it answers another request
         # Wrapped in another one it would be no StreamingResponse any more to whoever looks at it on its way.
         response.__class__ = _releasing(kind)
-        setattr(response, _RELEASES, [])
-    getattr(response, _RELEASES).append(release)
+        setattr(response, _RELEASES, {})
+    getattr(response, _RELEASES).setdefault(scope.setdefault(_REQUEST_KEY, object()), []).append(release)
     return True
 
 
@@ -284,7 +286,7 @@ def _hold(response: Any, release: Callable[[], None]) -> bool:  # noqa: ANN401 -
 def _releasing(kind: Any) -> Any:  # noqa: ANN401 - a class of responses, and one of its kind
     class Releasing(kind):  # type: ignore[misc]
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            releases = getattr(self, _RELEASES)
+            releases = getattr(self, _RELEASES).pop(scope.get(_REQUEST_KEY), [])
 
             async def send_and_release(message: Message) -> None:
                 await send(message)

@@ -374,6 +374,36 @@ async def test_permits_of_a_decorated_endpoint_are_held_until_its_response_was_s
     assert free(other)
 
 
+async def test_a_response_that_answers_two_requests_gives_back_what_each_of_them_took(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, rules=[{"id": "flying", "windows": [{"limit": 2, "algorithm": "concurrency"}]}])
+    api, page = FastAPI(), PlainTextResponse("page")
+
+    @api.get("/")
+    @limited(limiter)
+    async def whole() -> PlainTextResponse:
+        return page
+
+    async def receive():
+        await anyio.sleep_forever()
+
+    async def send(message) -> None:
+        pass
+
+    left = []
+
+    async def slow(message) -> None:
+        if not left:
+            await api(scope_of("/"), receive, send)  # another request comes and goes
+            results = [limiter.check(), limiter.check()]
+            left.extend(result.allowed for result in results)
+            for result in results:
+                limiter.release(result)
+
+    await api(scope_of("/"), receive, slow)
+    assert left == [True, False]
+    assert [limiter.check().allowed for _ in range(3)] == [True, True, False]
+
+
 async def test_an_endpoint_that_yields_is_refused_with_what_to_do(clock: FakeClock) -> None:
     async def rows():
         yield 1

@@ -157,13 +157,16 @@ class ThreatController:
         base = snapshot_of(settings)
         await asyncio.to_thread(self._proof.check, base)
         # Opened anew even where the path is the same: a database is replaced by a newer one every few weeks.
-        scores = await asyncio.to_thread(self._context.threat_tools.client_scores, settings, self._context.rng)
+        judging = settings.judge_clients != self._settings.judge_clients
+        scores = None
+        if judging:  # not for nothing: a model takes a moment and some 100 MB to load
+            scores = await asyncio.to_thread(self._context.threat_tools.client_scores, settings, self._context.rng)
         country = await asyncio.to_thread(self._context.threat_tools.countries, settings)
         if settings.alerts != self._settings.alerts:
             tools = self._context.threat_tools
             await self._recorder.tell_by(tools.alerts(settings, self._clock, self._context.rng))
         self._notices.country = country
-        if settings.judge_clients != self._settings.judge_clients:
+        if judging:
             self._clients = client_watch_of(scores, settings)
         old, self._settings, self._base = self._settings, settings, base
         self._consequences.configure(response_of(settings))
